@@ -1,0 +1,64 @@
+"""The words of a judgement: status, verdict, and one comparison of two arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of a node. Nothing compared is never a pass."""
+
+    NOT_RUN = "not_run"
+    PASSED = "passed"
+    UNSUPPORTED = "unsupported"
+    FAILED = "failed"
+    ERROR = "error"
+
+
+class Verdict(StrEnum):
+    """Whose fault it is, in a chained run."""
+
+    NONE = ""
+    CLEAN = "CLEAN"
+    HEALED = "HEALED"
+    INHERITED = "INHERITED"
+    AMPLIFIED = "AMPLIFIED"
+    LOCAL = "LOCAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One output, compared element by element with its reference.
+
+    Attributes:
+        passed: Whether every element is within what it is allowed.
+        reason: One sentence, "" if it passed: what is wrong, with the number.
+        factor: Worst error in units of the element's noise floor ("x times the floor").
+        limit: How many floors an element may be off and still pass.
+        floor: The value's noise floor, in the value's unit.
+        floor_origin: "float64", "exact" or "bound".
+        compared: How many elements were compared.
+        outside: How many of them were outside.
+        max_abs: Largest absolute error.
+        max_rel: Largest error relative to the reference element, where that is not zero.
+        nan: NaN count in (reference, actual).
+        inf: Inf count in (reference, actual).
+        worst: Index of the element with the largest factor, or None if nothing differs.
+        worst_values: (reference, actual) there, as Python numbers.
+    """
+
+    passed: bool
+    reason: str = ""
+    factor: float = 0.0
+    limit: float = 0.0
+    floor: float = 0.0
+    floor_origin: str = "float64"
+    compared: int = 0
+    outside: int = 0
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    nan: tuple[int, int] = (0, 0)
+    inf: tuple[int, int] = (0, 0)
+    worst: tuple[int, ...] | None = None
+    worst_values: tuple[complex | float | int | bool, complex | float | int | bool] | None = None

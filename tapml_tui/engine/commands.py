@@ -1,0 +1,144 @@
+"""What can be asked of the engine. Frozen and serialisable: a key, a script line, a second screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Verb(StrEnum):
+    """The ways to move the cursor."""
+
+    OVER = "over"
+    INTO = "into"
+    OUT = "out"
+    TO = "to"
+    CONTINUE = "continue"
+    BACK = "back"
+    BACK_CONTINUE = "back_continue"
+
+
+class Mode(StrEnum):
+    """Which inputs a node gets: the reference ones, or what its producers really computed."""
+
+    ISOLATED = "isolated"
+    CHAINED = "chained"
+
+
+class BreakpointKind(StrEnum):
+    """What a breakpoint waits for."""
+
+    NODE = "node"  # pattern is a node id
+    OPERATOR = "operator"  # pattern is a glob over operator names
+    PATH = "path"  # pattern is a glob over paths
+    MISMATCH = "mismatch"  # the first mismatch
+    NAN = "nan"  # the first NaN
+
+
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """Stop before a node that matches; for MISMATCH and NAN, after the node that shows it."""
+
+    kind: BreakpointKind
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Move the cursor with a verb.
+
+    Attributes:
+        verb: Which.
+        entry: The outline entry that is selected on the screen, for OVER and TO.
+        folded: Whether that entry is a closed fold.
+    """
+
+    verb: Verb
+    entry: int | None = None
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetBackend:
+    """Put the nodes [start, stop) on a backend: one node, or a subtree."""
+
+    start: int
+    stop: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToggleBreakpoint:
+    """Set a breakpoint, or remove the equal one."""
+
+    breakpoint: Breakpoint
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """Switch between isolated and chained. Each mode keeps its own results."""
+
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class SelectCase:
+    """Work on another case."""
+
+    case: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Put the cursor at the start; results stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Execute again what failed, erred or was interrupted; restart backends that are lost.
+
+    `start` and `stop` limit it to nodes [start, stop); None means all.
+    """
+
+    start: int | None = None
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Take the last switch of side back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Stop what is running. Safe at any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Ask for the kernel text of a node."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchWhole:
+    """Fetch the outputs of a node that were above the fetch limit, and judge them."""
+
+    node: int
+
+
+Command: TypeAlias = (
+    Step
+    | SetBackend
+    | ToggleBreakpoint
+    | SetMode
+    | SelectCase
+    | Rewind
+    | Retry
+    | Undo
+    | Interrupt
+    | Describe
+    | FetchWhole
+)

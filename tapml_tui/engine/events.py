@@ -1,0 +1,127 @@
+"""What the engine says: one frozen snapshot per change, and results that views pull."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from tapml_tui.backends.protocol import BackendStatus, Bytes, KernelText, LogLine, TensorSpec
+from tapml_tui.compare.result import Comparison, Status, Verdict
+from tapml_tui.engine.commands import Breakpoint, Mode
+
+
+class StopReason(StrEnum):
+    """Why the cursor stands where it does."""
+
+    STEP = "step"
+    BREAKPOINT = "breakpoint"
+    MISMATCH = "mismatch"
+    ERROR = "error"
+    END = "end"
+    START = "start"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"  # the command could not be done: `message` says why
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many nodes have which status in the run on the screen."""
+
+    nodes: int = 0
+    passed: int = 0
+    failed: int = 0
+    error: int = 0
+    unsupported: int = 0
+    not_run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the engine after a change.
+
+    Attributes:
+        generation: Rises with every change.
+        case: Index of the case.
+        mode: Isolated or chained.
+        cursor: Next node to execute; equal to the number of nodes at the end.
+        running: Whether a command is under way.
+        activity: One line on what is under way: "compiling 12/67", "layers.0.mlp".
+        progress: (done, total) of the command under way, or None.
+        counts: Statuses.
+        breakpoints: In the order in which they were set.
+        backends: State of each backend.
+        stopped: Why it stopped last.
+        message: A sentence for the user, or "".
+    """
+
+    generation: int
+    case: int
+    mode: Mode
+    cursor: int
+    running: bool
+    activity: str
+    progress: tuple[int, int] | None
+    counts: Counts
+    breakpoints: tuple[Breakpoint, ...]
+    backends: tuple[BackendStatus, ...]
+    stopped: StopReason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something changed: the new snapshot, and which node rows look different now.
+
+    `rows` holds half-open ranges of nodes.
+    """
+
+    snapshot: Snapshot
+    rows: tuple[tuple[int, int], ...] = ()
+
+
+Event: TypeAlias = Changed | KernelText | LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class OutputResult:
+    """One output of a node in a run: what was computed, where it lies, how it compares."""
+
+    spec: TensorSpec
+    key: str
+    bytes: Bytes | None
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """What became of a node under its present placement.
+
+    Attributes:
+        node: Index.
+        backend: Where it ran.
+        status: See `Status`; everything but passed has a `reason`.
+        verdict: In a chained run.
+        reason: One sentence.
+        detail: The whole message of an error.
+        factor: Worst error over the outputs, in noise floors.
+        outputs: One per output, compared in the present mode.
+        isolated: Comparisons with reference inputs, where that was done in a chained run.
+        live: Comparisons against the source on the real inputs, where that was done.
+        ms: Time of the execution.
+        sampled: Compared on a sample only.
+    """
+
+    node: int
+    backend: str
+    status: Status
+    verdict: Verdict = Verdict.NONE
+    reason: str = ""
+    detail: str = ""
+    factor: float = 0.0
+    outputs: tuple[OutputResult, ...] = ()
+    isolated: tuple[Comparison, ...] = ()
+    live: tuple[Comparison, ...] = ()
+    ms: float = 0.0
+    sampled: bool = False
+    stage: str = field(default="")
