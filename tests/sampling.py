@@ -1,0 +1,25 @@
+"""How many random cases a test draws, and from which seed.
+
+`make test` draws a fresh small sample each time and prints the seed; `TAPML_SEED=N` repeats
+one. `make soak` sets `TAPML_SOAK` and runs the same tests with the full counts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+SOAK = bool(os.environ.get("TAPML_SOAK"))
+SEED = int(os.environ.get("TAPML_SEED") or random.SystemRandom().randrange(1 << 32))
+# Workers of pytest-xdist and subprocesses inherit the seed that the header shows.
+os.environ["TAPML_SEED"] = str(SEED)
+
+
+def count(quick: int, full: int) -> int:
+    """`quick` in `make test`, `full` in `make soak`."""
+    return full if SOAK else quick
+
+
+def rng(name: str) -> random.Random:
+    """A generator of its own for the test `name`: the same for the same seed, whatever else ran."""
+    return random.Random(f"{SEED}/{name}")
