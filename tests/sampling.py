@@ -15,9 +15,12 @@ SEED = int(os.environ.get("TAPML_SEED") or random.SystemRandom().randrange(1 << 
 os.environ["TAPML_SEED"] = str(SEED)
 
 
+_CHUNKS = int(os.environ.get("TAPML_SOAK_CHUNKS") or 1)
+
+
 def count(quick: int, full: int) -> int:
-    """`quick` in `make test`, `full` in `make soak`."""
-    return full if SOAK else quick
+    """`quick` in `make test`; in `make soak` this chunk's share of `full`."""
+    return max(quick, -(-full // _CHUNKS)) if SOAK else quick
 
 
 def rng(name: str) -> random.Random:
