@@ -61,7 +61,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """ "float32" -> `torch.float32`.
+    """The torch dtype of a name: `torch.float32` for "float32".
 
     Raises:
         ValueError: For a name that torch does not have, or that a trace cannot hold.
@@ -73,7 +73,7 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    """ "bfloat16" -> `np.dtype(ml_dtypes.bfloat16)`.
+    """The numpy dtype of a name, from `ml_dtypes` for "bfloat16" and "float8_...".
 
     Raises:
         ValueError: As `torch_dtype`.
