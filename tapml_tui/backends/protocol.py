@@ -166,13 +166,15 @@ class Operand:
         key: Names the content. A backend that still holds a tensor under this key does not
             need the bytes again.
         spec: Dtype and shape.
-        bytes: Where the bytes are if it does not.
+        bytes: Where the bytes are if it does not. None for a result of this very backend that has
+            not been sent back yet: it is then held under `key`, or the request is answered with
+            `Failed.missing`.
         persistent: A parameter or buffer: worth keeping on the device.
     """
 
     key: str
     spec: TensorSpec
-    bytes: Bytes
+    bytes: Bytes | None
     persistent: bool = False
 
 
@@ -212,13 +214,17 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """The outputs of an `Execute`; None where one was above the fetch limit."""
+    """The outputs of an `Execute`; None where one was above the fetch limit.
+
+    `identity`: no kernel ran, the operator hands its input on; there is nothing to judge.
+    """
 
     id: int
     outputs: tuple[np.ndarray | None, ...]
     ms: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
+    identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,8 @@ class Failed:
         reason: One line, the cause first, with what to do where there is something to do.
         detail: The whole message, for the Kernel and Log tabs.
         device_lost: The device or its server went away with it.
+        missing: Indices of operands that came without bytes and are not held (any more): nothing is
+            wrong with the unit, the request is to be sent again with their bytes.
     """
 
     id: int
@@ -240,6 +248,7 @@ class Failed:
     reason: str
     detail: str = ""
     device_lost: bool = False
+    missing: tuple[int, ...] = ()
 
 
 class State(StrEnum):

@@ -73,11 +73,16 @@ class Snapshot:
 class Changed:
     """Something changed: the new snapshot, and which node rows look different now.
 
-    `rows` holds half-open ranges of nodes.
+    Attributes:
+        snapshot: The new state.
+        rows: Half-open ranges of nodes.
+        answers: Ticket (from `Engine.submit`) of the command that is finished with this event:
+            exactly one event answers each command.
     """
 
     snapshot: Snapshot
     rows: tuple[tuple[int, int], ...] = ()
+    answers: int | None = None
 
 
 Event: TypeAlias = Changed | KernelText | LogLine
