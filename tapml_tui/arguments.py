@@ -1,0 +1,225 @@
+"""Every argument of the command line, with its help. No heavy import: `-h` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tapml_tui.headless.exits import CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand as it is explained: its line in the list, its arguments, an example."""
+
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    example: str
+
+    def parser(self, name: str) -> argparse.ArgumentParser:
+        """The parser of `tapml-tui NAME`."""
+        summary = self.summary[0].upper() + self.summary[1:] + "."
+        parser = _parser(f"tapml-tui {name}", summary, self.example)
+        self.arguments(parser)
+        return parser
+
+
+def debugger_parser() -> argparse.ArgumentParser:
+    """The parser of `tapml-tui TRACE`, whose help also lists the subcommands."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = _parser(
+        "tapml-tui",
+        "Step through a model, operator by operator, on a source and a target platform, and\n"
+        "find the kernel that is wrong. Without a target option the target is TVM's LLVM\n"
+        "backend on this machine.\n\n"
+        f"other commands (tapml-tui COMMAND -h explains one):\n{commands}",
+        "tapml-tui carve model.py:build -o model.trace     record a PyTorch model\n"
+        "  tapml-tui model.trace                             step through it on this machine\n"
+        "  tapml-tui model.trace --target opencl --rpc 127.0.0.1:9090",
+    )
+    parser.usage = "tapml-tui TRACE [target options] [--session FILE] [--no-mouse]\n       tapml-tui COMMAND ..."
+    parser.add_argument(
+        "trace", metavar="TRACE", help="made by `tapml-tui carve`; write ./NAME if it is named like a command"
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--session", metavar="FILE", help="keep the results and the state of this session in FILE")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    _target(parser)
+    return parser
+
+
+def address(text: str | None, option: str) -> str | None:
+    """HOST:PORT, checked.
+
+    Raises:
+        CommandError: If it is none.
+    """
+    if text is None:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise CommandError(f"{option} {text} is no address", remedy=f"write {option} HOST:PORT, say 127.0.0.1:9090")
+    return text
+
+
+class _Version(argparse.Action):
+    """Prints the version; looks it up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"tapml-tui {version('tapml-tui')}")
+        except PackageNotFoundError:
+            print("tapml-tui, out of a source tree that is not installed")
+        parser.exit()
+
+
+def _parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="on an error, show the whole traceback")
+    return parser
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("target options")
+    where = group.add_mutually_exclusive_group()
+    group.add_argument(
+        "--target", default="llvm", metavar="TVM_TARGET", help='what TVM compiles for: "llvm" (default), "opencl", ...'
+    )
+    where.add_argument(
+        "--rpc",
+        metavar="HOST:PORT",
+        help="a running server (python -m tvm.exec.rpc_server); without, one of our own on loopback",
+    )
+    where.add_argument("--tracker", metavar="HOST:PORT", help="a TVM RPC tracker; needs --key")
+    group.add_argument("--key", metavar="K", help="which device to ask the tracker for")
+    group.add_argument(
+        "--device",
+        metavar="KIND",
+        help="runtime of the device (cpu, cuda, opencl, ...); without, it follows from --target",
+    )
+    group.add_argument(
+        "--lower", metavar="FILE.py", help="converters of your own, for operators that TVM does not convert"
+    )
+    group.add_argument(
+        "--allow-ops",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also run operators outside of aten and prims: a namespace or a full name; may be given again",
+    )
+
+
+def _carve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "function",
+        metavar="FILE.py:FUNC",
+        help="FUNC() returns (module, args), (module, args, kwargs), or a Workload with several named cases",
+    )
+    _output(parser, "where to write the trace")
+    parser.add_argument(
+        "--no-floors",
+        action="store_true",
+        help="leave out the float64 noise floors: faster, but results are judged by general bounds",
+    )
+    parser.add_argument("--max-size", metavar="BYTES", type=_size, help="refuse to write a larger trace (500M, 8G)")
+    parser.add_argument("--include", metavar="GLOB", help="record only operators whose path matches, as 'layers.0.*'")
+    parser.add_argument("--dtype", choices=("float16", "bfloat16"), help="cast the model; the floors stay float64")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE.safetensors",
+        help="refer to the weights in this file, in the trace's folder, instead of copying them",
+    )
+
+
+def _size(text: str) -> int:
+    units = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if unit not in units or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500M or 8G")
+    return int(number) * units[unit]
+
+
+def _look(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="TRACE", help="the file")
+    _json_flag(parser)
+
+
+def _recover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="BROKEN", help="the damaged file; it is not changed")
+    _output(parser, "where to write what is whole")
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="TRACE", help="made by `tapml-tui carve`")
+    parser.add_argument(
+        "--mode",
+        choices=("isolated", "chained"),
+        default="isolated",
+        help="isolated (default): every operator gets its recorded inputs; chained: it gets what the operators "
+        "before it really computed on the target",
+    )
+    parser.add_argument("--nodes", metavar="GLOB", help="only operators whose id matches, as '*softmax*'")
+    parser.add_argument("--strict", action="store_true", help="an unsupported operator counts as a failure")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - is stdout")
+    parser.add_argument("--jsonl", metavar="FILE", help="write a line of JSON for each operator at once; - is stdout")
+    parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML, for a CI server; - is stdout")
+    parser.add_argument(
+        "--run",
+        metavar="FILE",
+        help="keep the computed values in FILE, for `tapml-tui diff`, and reuse those that are there",
+    )
+    _target(parser)
+
+
+def _diff(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_a", metavar="RUN_A", help="a run: a file of TRACE.runs/, or made by `check --run`")
+    parser.add_argument("run_b", metavar="RUN_B", help="another run of the same trace")
+    _json_flag(parser)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    _json_flag(parser)
+    _target(parser)
+
+
+def _output(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-o", "--output", metavar="TRACE", required=True, help=text)
+
+
+def _json_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for a program to read")
+
+
+COMMANDS = {
+    "carve": Command(
+        "record a PyTorch model as it runs, operator by operator",
+        _carve,
+        "tapml-tui carve model.py:build -o model.trace",
+    ),
+    "info": Command("say what is in a trace", _look, "tapml-tui info model.trace"),
+    "verify": Command("find out whether a trace is intact", _look, "tapml-tui verify model.trace"),
+    "recover": Command(
+        "save what is whole of a damaged trace", _recover, "tapml-tui recover broken.trace -o saved.trace"
+    ),
+    "check": Command(
+        "run every operator on the target and judge it, without a screen",
+        _check,
+        "tapml-tui check model.trace --mode chained --json report.json",
+    ),
+    "diff": Command("compare two runs of a trace, value by value", _diff, "tapml-tui diff monday.run tuesday.run"),
+    "doctor": Command(
+        "try every link from the compiler to a first kernel on the device",
+        _doctor,
+        "tapml-tui doctor --rpc 127.0.0.1:9090 --target opencl",
+    ),
+}

@@ -1,0 +1,112 @@
+"""The document of `check --json`: what was asked, what came of every node, and the numbers that sum it up.
+
+```
+{"schema": 1, "trace", "content_id", "mode", "targets": [{"backend", "target", "title"}],
+ "ended": "complete" | "interrupted" | "device lost" | "no device", "message",
+ "summary": {"nodes", "passed", "failed", "error", "unsupported", "not_run"},
+ "placement": {"compute_nodes", "on_target", "share"},
+ "end_to_end": [{"graph", "case", "output", "name", "cosine", "max_abs"}],
+ "nodes": [...]}
+```
+`nodes` is documented in `entries`; floats that JSON does not have in `strict_json`. Keys are added, never changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tapml_tui.compare.result import Status
+from tapml_tui.headless.entries import Entry
+from tapml_tui.headless.exits import Exit
+
+
+class Ended(StrEnum):
+    """How a check came to its end."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    LOST = "device lost"
+    NO_DEVICE = "no device"
+
+
+@dataclass(slots=True)
+class Report:
+    """A check while it grows.
+
+    Attributes:
+        trace: The file as it was named.
+        content_id: Of the trace.
+        mode: "isolated" or "chained".
+        targets: One per target.
+        entries: One per node, case and target.
+        end_to_end: One per output of a graph and case, in a chained check.
+        ended: How it ended.
+        message: Why, if not complete.
+    """
+
+    trace: str
+    content_id: str
+    mode: str
+    targets: list[dict[str, str]]
+    entries: list[Entry] = field(default_factory=list)
+    end_to_end: list[dict[str, Any]] = field(default_factory=list)
+    ended: Ended = Ended.COMPLETE
+    message: str = ""
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many entries have which status."""
+        counts = Counter(entry["status"] for entry in self.entries)
+        order = (Status.PASSED, Status.FAILED, Status.ERROR, Status.UNSUPPORTED, Status.NOT_RUN)
+        return {"nodes": len(self.entries), **{status.value: counts[status.value] for status in order}}
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """How many entries had something to compute, and how many of those a target computed."""
+        compute = [entry for entry in self.entries if entry["compute"]]
+        targets = {target["backend"] for target in self.targets}
+        computed = (Status.PASSED.value, Status.FAILED.value)
+        on_target = sum(entry["backend"] in targets and entry["status"] in computed for entry in compute)
+        share = on_target / len(compute) if compute else 0.0
+        return {"compute_nodes": len(compute), "on_target": on_target, "share": share}
+
+    def exit_code(self, *, strict: bool) -> Exit:
+        """The exit code that this report stands for."""
+        if self.ended is Ended.INTERRUPTED:
+            return Exit.INTERRUPTED
+        if self.ended in (Ended.LOST, Ended.NO_DEVICE):
+            return Exit.DEVICE
+        summary = self.summary
+        wrong = summary["failed"] + summary["error"] + (summary["unsupported"] if strict else 0)
+        return Exit.FAILED if wrong or not summary["passed"] else Exit.OK
+
+    def document(self) -> dict[str, Any]:
+        """The whole report, as plain data."""
+        return {
+            "schema": 1,
+            "trace": self.trace,
+            "content_id": self.content_id,
+            "mode": self.mode,
+            "targets": self.targets,
+            "ended": self.ended.value,
+            "message": self.message,
+            "summary": self.summary,
+            "placement": self.placement,
+            "end_to_end": self.end_to_end,
+            "nodes": self.entries,
+        }
+
+
+def worst_first(entries: Sequence[Entry]) -> list[Entry]:
+    """Failed entries: the guilty before those that inherited, each by how far they are off."""
+
+    def rank(entry: Entry) -> tuple[bool, float]:
+        factor = entry["metrics"]["factor"] if entry["metrics"] else 0.0
+        return entry["verdict"] == "LOCAL", math.inf if math.isnan(factor) else factor
+
+    return sorted((entry for entry in entries if entry["status"] == "failed"), key=rank, reverse=True)

@@ -1,0 +1,96 @@
+"""A report as a person reads it: the numbers first, then what is wrong, worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from tapml_tui.headless.entries import Entry
+from tapml_tui.headless.report import Ended, Report, worst_first
+from trace_format.text import printable
+
+LISTED = 20
+"""How many failed nodes are listed; all of them are in the JSON."""
+
+_STYLES = {"failed": "red", "error": "magenta", "unsupported": "yellow", "not_run": "dim", "passed": "green"}
+
+
+def print_summary(report: Report, stream: TextIO) -> None:
+    """Write `report` to a terminal, or plainly to a file."""
+    console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    for line in _lines(report):
+        console.print(line)
+
+
+def _lines(report: Report) -> Iterator[Text]:
+    titles = ", ".join(printable(target["title"] or target["target"]) for target in report.targets)
+    yield Text(f"{printable(report.trace)}  {report.mode}  {titles}", "bold")
+    yield _counts(report)
+    placement = report.placement
+    yield Text(
+        f"  {placement['share']:.1%} of the compute nodes ran on the target "
+        f"({placement['on_target']} of {placement['compute_nodes']})"
+    )
+    for end in report.end_to_end:
+        yield _end_to_end(end)
+    yield from _section("failed, worst first", [(_factor(e), e) for e in worst_first(report.entries)])
+    for status, title in (("error", "broke"), ("unsupported", "unsupported")):
+        yield from _section(title, [("", entry) for entry in report.entries if entry["status"] == status])
+    yield from _why_not_run(report.entries)
+    if report.ended is not Ended.COMPLETE:
+        yield Text(f"\n{report.ended.value}: {printable(report.message)}", "bold red")
+
+
+def _counts(report: Report) -> Text:
+    summary = report.summary
+    line = Text(f"  {summary['nodes']} nodes")
+    for status in ("passed", "failed", "error", "unsupported", "not_run"):
+        style = _STYLES[status] if summary[status] else "dim"
+        line.append(f"  {summary[status]} {status.replace('_', ' ')}", style)
+    return line
+
+
+def _end_to_end(end: dict[str, object]) -> Text:
+    what = f"  end to end, case {printable(str(end['case']))}, {printable(str(end['name']))}: "
+    if end["cosine"] is None:
+        return Text(f"{what}not computed on the target ({printable(str(end['reason']))})")
+    return Text(f"{what}cosine {end['cosine']:.7f}, max abs {end['max_abs']:.2g}")
+
+
+def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:
+    """A list of nodes; a node that has the same in several cases is listed once."""
+    if not entries:
+        return
+    cases = Counter((entry["graph"], entry["id"]) for _, entry in entries)
+    first: dict[tuple[str, str], tuple[str, Entry]] = {}
+    for label, entry in entries:
+        first.setdefault((entry["graph"], entry["id"]), (label, entry))
+    yield Text(f"\n{title}", "bold")
+    for key, (label, entry) in list(first.items())[:LISTED]:
+        line = Text("  ")
+        line.append(
+            " ".join(part for part in (entry["verdict"], label) if part) or entry["op"], _STYLES[entry["status"]]
+        )
+        line.append(f"  {printable(entry['id'])}")
+        line.append(f"  {cases[key]} cases" if cases[key] > 1 else f"  case {printable(entry['case'])}", "dim")
+        yield line
+        yield Text(f"      {printable(entry['reason'])}")
+    if len(first) > LISTED:
+        yield Text(f"  and {len(first) - LISTED} more: see --json", "dim")
+
+
+def _factor(entry: Entry) -> str:
+    metrics = entry["metrics"]
+    return f"{metrics['factor']:.3g} x floor" if metrics else ""
+
+
+def _why_not_run(entries: Iterable[Entry]) -> Iterator[Text]:
+    reasons = Counter(entry["reason"] for entry in entries if entry["status"] == "not_run")
+    if reasons:
+        yield Text("\nnot run", "bold")
+        for reason, count in reasons.most_common(LISTED):
+            yield Text(f"  {count:5}  {printable(reason)}")
