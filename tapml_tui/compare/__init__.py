@@ -1,0 +1,7 @@
+"""Judging values: comparison with a noise floor, verdicts, summaries. numpy and ml_dtypes only."""
+
+from tapml_tui.compare.elementwise import LIMIT, compare
+from tapml_tui.compare.result import Comparison, Status, Verdict
+from tapml_tui.compare.summary import Summary, summarize
+
+__all__ = ["LIMIT", "Comparison", "Status", "Summary", "Verdict", "compare", "summarize"]

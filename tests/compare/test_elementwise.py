@@ -1,0 +1,203 @@
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tapml_tui.compare import LIMIT, compare
+from tapml_tui.compare.elementwise import CHUNK
+from tapml_tui.compare.precision import half_ulp, precision
+from trace_format.model import Floor
+
+FLOATS = [
+    np.float16,
+    np.float32,
+    np.float64,
+    ml_dtypes.bfloat16,
+    ml_dtypes.float8_e4m3fn,
+    ml_dtypes.float8_e5m2,
+]
+EXACT = Floor(0.0, 0.0, "exact")
+
+
+def normal(shape: tuple[int, ...] = (7, 33), dtype: object = np.float32, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.complex64, np.int8, np.int64, np.bool_, ml_dtypes.int4])
+def test_equal_is_a_pass_for_every_dtype(dtype: object) -> None:
+    array = np.abs(normal() * 3).astype(np.int8).astype(dtype)
+    result = compare(array, array.copy())
+    assert result.passed and result.compared == array.size and result.factor == 0.0 and result.worst is None
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_next_number_is_two_half_ulps_away(dtype: object) -> None:
+    reference = np.array([1.5], dtype)
+    bits = reference.view(f"u{reference.itemsize}")
+    actual = (bits + 1).view(dtype)
+    assert compare(reference, actual).factor == pytest.approx(2.0)
+    assert compare(reference, actual).passed
+    assert not compare(reference, actual, limit=1.0).passed
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@given(data=st.data())
+def test_half_ulp_agrees_with_numpy(dtype: type, data: st.DataObject) -> None:
+    largest = float(np.finfo(dtype).max) / 4  # above that numpy says Inf
+    array = data.draw(hnp.arrays(dtype, 8, elements={"min_value": -largest, "max_value": largest}))
+    unit = precision(array.dtype)
+    assert unit is not None
+    expected = np.spacing(np.abs(array)).astype(np.float64) / 2
+    smallest = max(unit.half_smallest, math.ulp(0.0))
+    np.testing.assert_array_equal(half_ulp(np.abs(array.astype(np.float64)), unit), np.maximum(expected, smallest))
+
+
+def test_the_floor_decides_where_it_is_larger_than_half_a_ulp() -> None:
+    reference = np.zeros(100, np.float32)
+    actual = reference.copy()
+    actual[41] = 1e-4
+    inside = compare(reference, actual, floor=Floor(1e-5, 1e-5))
+    assert inside.passed and inside.factor == pytest.approx(10.0) and inside.worst == (41,)
+    outside = compare(reference, actual, floor=Floor(1e-6, 1e-6))
+    assert not outside.passed and outside.outside == 1
+    assert "100 x the floor in 1 of 100" in outside.reason and "[41]" in outside.reason
+    assert outside.worst_values == (0.0, pytest.approx(1e-4))
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda a: a * 0,
+        lambda a: a * 1.5,
+        lambda a: np.concatenate([a[:, :-32], a[:, -32:] * 0], axis=1),
+        lambda a: np.concatenate([a[:1] * -1, a[1:]]),
+        lambda a: a + 0.01,
+        lambda a: np.roll(a, 1, axis=0),
+    ],
+)
+def test_bugs_that_averages_miss_are_found(break_it) -> None:
+    reference = normal((64, 4096)) * np.float32(0.05)
+    assert not compare(reference, break_it(reference).astype(np.float32), floor=Floor(1e-7, 1e-8)).passed
+
+
+def test_fp16_rounding_is_no_false_alarm() -> None:
+    exact = np.random.default_rng(1).normal(size=(64, 512)) * 0.05
+    rounded = exact.astype(np.float16)
+    disturbed = (exact * (1 + 1e-4)).astype(np.float16)
+    assert compare(rounded, disturbed).passed
+
+
+def test_blocked_and_sequential_sums_are_both_healthy() -> None:
+    """The reason for LIMIT: the source adds in 64 lanes, the target one after the other."""
+    terms = np.random.default_rng(2).normal(size=(512, 4096)).astype(np.float32)
+    exact = terms.astype(np.float64).sum(axis=1)
+    lanes = np.add.accumulate(terms.reshape(512, 64, 64), axis=1, dtype=np.float32)[:, -1]
+    blocked = np.add.accumulate(lanes, axis=1, dtype=np.float32)[:, -1]
+    sequential = np.add.accumulate(terms, axis=1, dtype=np.float32)[:, -1]
+    error = np.abs(blocked - exact)
+    floor = Floor(float(error.max()), float(np.sqrt((error**2).mean())))
+    result = compare(blocked, sequential, floor=floor)
+    assert result.passed and 1 < result.factor < LIMIT
+
+
+def test_nan_is_never_a_pass() -> None:
+    reference = normal()
+    actual = reference.copy()
+    actual[3, 5] = np.nan
+    alone = compare(reference, actual)
+    assert not alone.passed and alone.nan == (0, 1) and alone.worst == (3, 5) and "NaN in 1 of" in alone.reason
+    both = compare(actual, actual)
+    assert not both.passed and both.nan == (1, 1) and both.reason.startswith("NaN in both")
+    lost = compare(actual, reference)
+    assert not lost.passed and "no NaN" in lost.reason
+    assert not compare(actual, actual, floor=EXACT).passed
+
+
+def test_inf_must_match() -> None:
+    reference = np.array([np.inf, -np.inf, 1.0], np.float32)
+    assert compare(reference, reference.copy()).passed
+    wrong = compare(reference, np.array([np.inf, np.inf, 1.0], np.float32))
+    assert not wrong.passed and wrong.outside == 1 and wrong.inf == (2, 2) and "Inf" in wrong.reason
+    assert not compare(np.array([1.0], np.float32), np.array([np.inf], np.float32), floor=Floor(1e30, 1e30)).passed
+
+
+def test_exact_means_equal_bits() -> None:
+    reference = normal()
+    actual = reference.copy()
+    actual[0, 1] = np.nextafter(actual[0, 1], np.float32(9))
+    result = compare(reference, actual, floor=EXACT)
+    assert not result.passed and result.outside == 1 and result.floor_origin == "exact" and result.worst == (0, 1)
+    assert compare(reference, reference.copy(), floor=EXACT).passed
+    assert not compare(np.zeros(1, np.float32), -np.zeros(1, np.float32), floor=EXACT).passed
+
+
+def test_integers_are_exact_whatever_the_floor() -> None:
+    reference = np.array([2**62, 7], np.int64)
+    wrong = compare(reference, reference + np.array([1, 0]), floor=Floor(100.0, 100.0))
+    assert not wrong.passed and wrong.outside == 1 and wrong.worst == (0,)
+    assert wrong.worst_values == (2**62, 2**62 + 1)
+    flags = np.array([True, False])
+    assert not compare(flags, ~flags).passed
+
+
+def test_wrong_dtype_and_shape_fail_with_that_reason() -> None:
+    reference = normal()
+    assert "wrong dtype: float64 instead of float32" in compare(reference, reference.astype(np.float64)).reason
+    assert "wrong shape: [33, 7] instead of [7, 33]" in compare(reference, reference.T).reason
+    assert not compare(np.ones(1, np.float32), np.ones((), np.float32)).passed
+    assert not compare(np.array([True]), np.array([1])).passed
+
+
+def test_the_coarser_dtype_gives_the_ulp_where_dtypes_may_differ() -> None:
+    reference = normal()
+    half = reference.astype(np.float16)
+    assert compare(reference, half, mixed_dtypes=True).passed
+    assert compare(half, reference, mixed_dtypes=True).passed
+    assert not compare(reference, half.astype(np.float32)).passed
+
+
+def test_nothing_compared_is_no_pass() -> None:
+    result = compare(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32))
+    assert not result.passed and result.compared == 0
+
+
+def test_zero_dimensions() -> None:
+    result = compare(np.array(1.0, np.float32), np.array(2.0, np.float32))
+    assert not result.passed and result.worst == () and result.worst_values == (1.0, 2.0)
+
+
+def test_complex_is_judged_by_distance() -> None:
+    reference = np.array([3 + 4j], np.complex64)
+    assert compare(reference, reference + np.complex64(1e-7j)).passed
+    wrong = compare(reference, reference.conj())
+    assert not wrong.passed and wrong.max_abs == pytest.approx(8.0)
+    assert wrong.worst_values == (3 + 4j, 3 - 4j)
+
+
+@given(
+    where=st.sets(st.integers(0, 3 * CHUNK + 6), max_size=4),
+    strided=st.booleans(),
+)
+def test_chunks_agree_with_the_whole(where: set[int], strided: bool) -> None:
+    reference = np.arange(3 * CHUNK + 7, dtype=np.float32) % 1000
+    if strided:
+        reference = np.stack([reference, reference])[:, ::1][0]
+    actual = reference.copy()
+    for index in where:
+        actual[index] += index + 1000
+    result = compare(reference, actual)
+    assert result.outside == len(where) and result.compared == reference.size
+    assert result.max_abs == float(np.abs(actual - reference).max())
+    assert result.passed == (not where)
+
+
+@given(hnp.arrays(np.float32, 16), hnp.arrays(np.float32, 16))
+def test_any_two_arrays_get_an_answer(reference: np.ndarray, actual: np.ndarray) -> None:
+    result = compare(reference, actual)
+    assert result.compared == 16
+    assert result.passed == (result.reason == "") == (result.outside == 0)
+    assert result.passed or result.factor > LIMIT
