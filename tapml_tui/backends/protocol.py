@@ -44,8 +44,7 @@ class NamedConstant(NamedTuple):
 
 
 CallArgument: TypeAlias = (
-    "None | bool | int | float | complex | str | UnitInput | CallResult | NamedConstant"
-    " | tuple[CallArgument, ...]"
+    "None | bool | int | float | complex | str | UnitInput | CallResult | NamedConstant | tuple[CallArgument, ...]"
 )
 
 

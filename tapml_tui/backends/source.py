@@ -1,0 +1,268 @@
+"""The source side: PyTorch in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapml_tui.backends import replies
+from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.frames import Header
+from tapml_tui.backends.operands import request_to_wire
+from tapml_tui.backends.process import WorkerProcess, describe_exit
+from tapml_tui.backends.protocol import (
+    BackendStatus,
+    Deadlines,
+    Execute,
+    Failed,
+    KernelText,
+    LogLine,
+    Prepared,
+    Reply,
+    Sink,
+    Stage,
+    State,
+    Unit,
+)
+
+TORCH_MISSING = "PyTorch is not installed: pip install 'tapml-tui[torch]'"
+# How long the process may be idle before it is started ahead of the first request: the target's
+# processes start first, the screen waits for those.
+_HEAD_START = 4.0
+_DEATHS_IN_A_ROW = 3
+_CLOSED = "the session was closed"
+
+
+@dataclass
+class _Pending:
+    request: Execute
+    stage: Stage = Stage.UPLOAD
+    tries: int = 0
+
+
+class SourceBackend:
+    """Executes units with torch; `protocol.Backend`."""
+
+    id = "source"
+
+    def __init__(self, *, allow_ops: Sequence[str] = (), deadlines: Deadlines | None = None) -> None:
+        """Make it; nothing is started.
+
+        Args:
+            allow_ops: Operators outside of aten and prims that may run.
+            deadlines: How long what may take.
+        """
+        self._allow = list(allow_ops)
+        self._deadlines = deadlines or Deadlines()
+        self._sink: Sink = lambda reply: None
+        self._actor = Actor("source", self._program_error)
+        self._worker: WorkerProcess | None = None
+        self._ready = False
+        self._closed = False
+        self._stopped = ""  # why no worker is started any more, until `restart`
+        self._killed_because = ""
+        self._deaths = 0
+        self._tickets = 0
+        self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, all not answered yet
+        self._sent: set[int] = set()
+        self._active: int | None = None  # the ticket that the worker is at
+        self._deadline: Timer | None = None
+
+    def start(self, sink: Sink) -> None:
+        """See `protocol.Backend`."""
+        self._sink = sink
+        self._actor.post(self._begin)
+        self._actor.start()
+
+    def prepare(self, units: Sequence[Unit]) -> None:
+        """Nothing needs to be compiled."""
+        self._emit(Prepared(self.id, len(units), len(units)))
+
+    def execute(self, request: Execute) -> None:
+        """See `protocol.Backend`."""
+        if self._closed:
+            self._emit(Failed(request.id, False, Stage.CONNECT, _CLOSED))
+        else:
+            self._actor.post(self._execute, request)
+
+    def describe(self, unit: Unit) -> None:
+        """The calls: PyTorch has no other text of a kernel."""
+        text = "\n".join(f"torch.ops.{call.op}" for call in unit.calls)
+        self._emit(KernelText(unit.signature, (("PyTorch", text),)))
+
+    def interrupt(self) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._interrupt)
+
+    def restart(self) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._restart)
+
+    def close(self) -> None:
+        """See `protocol.Backend`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._actor.post(self._fail_all, _CLOSED)
+        self._actor.stop(timeout=5)
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.join(5)
+
+    # Everything below runs on the actor's thread.
+
+    def _begin(self) -> None:
+        if importlib.util.find_spec("torch") is None:
+            self._stopped = TORCH_MISSING
+            self._status(State.MISSING, TORCH_MISSING)
+            return
+        self._status(State.STARTING, "starts when it is needed")
+        self._actor.later(_HEAD_START, self._spawn)
+
+    def _spawn(self) -> None:
+        if self._worker is not None or self._stopped or self._closed:
+            return
+        self._ready = False
+        self._status(State.STARTING, "loading PyTorch")
+        try:
+            self._worker = worker = WorkerProcess(
+                "tapml_tui.backends.worker_source",
+                on_frame=lambda header, blocks: self._actor.post(self._frame, worker, header, blocks),
+                on_exit=lambda code: self._actor.post(self._exit, worker, code),
+                on_log=lambda line: self._emit(LogLine(self.id, "info", line)),
+            )
+        except OSError as error:
+            self._stop(f"cannot start a process: {error.strerror}")
+            return
+        self._watch(self._deadlines.connect, "PyTorch did not load")
+
+    def _execute(self, request: Execute) -> None:
+        if self._closed or self._stopped:
+            self._emit(Failed(request.id, False, Stage.CONNECT, self._stopped or _CLOSED))
+            return
+        self._waiting[self._tickets] = _Pending(request)
+        self._tickets += 1
+        self._spawn()
+        self._feed()
+
+    def _feed(self) -> None:
+        if not self._ready or self._worker is None:
+            return
+        for ticket, pending in self._waiting.items():
+            if ticket not in self._sent:
+                self._sent.add(ticket)
+                request = {**request_to_wire(pending.request), "unit": pending.request.unit.to_wire()}
+                self._worker.send({"op": "execute", "ticket": ticket, "allow": self._allow, **request})
+
+    def _frame(self, worker: WorkerProcess, header: Header, blocks: list[np.ndarray]) -> None:
+        if worker is not self._worker:
+            return
+        if header["op"] == "ready":
+            self._ready = True
+            self._watch(None)
+            self._status(State.READY, f"PyTorch {header['version']}")
+            self._feed()
+            return
+        if header["op"] == "pong":
+            self._watch(None)
+            return
+        pending = self._waiting.get(header["ticket"])
+        if pending is None:
+            return
+        if header["op"] == "stage":
+            self._active = header["ticket"]
+            pending.stage = Stage(header["stage"])
+            limit = self._deadlines.run if pending.stage is Stage.RUN else self._deadlines.transfer
+            self._watch(limit, f"{pending.request.label} did not return within {limit:.0f} s")
+            return
+        self._watch(None)
+        del self._waiting[header["ticket"]]
+        self._sent.discard(header["ticket"])
+        self._active = None
+        self._deaths = 0
+        if header["op"] == "executed":
+            self._emit(replies.executed(pending.request.id, header, blocks))
+        else:
+            self._emit(replies.failed(pending.request.id, header))
+
+    def _watch(self, seconds: float | None, why: str = "") -> None:
+        """(Re)arm the one deadline there is: that of what the worker does at the moment."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds is not None:
+            self._deadline = self._actor.later(seconds, lambda: self._kill(why))
+
+    def _kill(self, why: str) -> None:
+        self._killed_because = why
+        if self._worker is not None:
+            self._worker.kill()
+
+    def _exit(self, worker: WorkerProcess, code: int) -> None:
+        if worker is not self._worker:
+            return
+        was_ready, why = self._ready, self._killed_because
+        self._worker, self._ready, self._killed_because = None, False, ""
+        self._sent.clear()
+        self._watch(None)
+        if self._closed:
+            return
+        self._deaths += 1
+        words = why or f"the PyTorch process {describe_exit(code)}"
+        self._status(State.LOST, words)
+        self._blame(words, by_deadline=bool(why))
+        self._active = None
+        if not was_ready or self._deaths >= _DEATHS_IN_A_ROW:
+            self._stop(f"{words}; press R to start it again")
+        else:
+            self._spawn()
+
+    def _blame(self, words: str, *, by_deadline: bool) -> None:
+        """Answer the request that was under way; others are done by the next worker."""
+        if self._active is None or self._active not in self._waiting:
+            return
+        pending = self._waiting[self._active]
+        pending.tries += 1
+        if by_deadline or pending.stage is Stage.RUN or pending.tries > 1:
+            del self._waiting[self._active]
+            reason = words if by_deadline else f"{words} while it ran {pending.request.label}"
+            self._emit(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
+
+    def _stop(self, why: str) -> None:
+        self._stopped = why
+        self._status(State.FAILED, why)
+        self._fail_all(why)
+
+    def _fail_all(self, why: str) -> None:
+        pending, self._waiting = self._waiting, OrderedDict()
+        for item in pending.values():
+            self._emit(Failed(item.request.id, False, item.stage, why))
+
+    def _interrupt(self) -> None:
+        under_way = bool(self._sent)
+        self._fail_all("interrupted")
+        self._sent.clear()
+        if under_way and self._worker is not None:
+            self._worker.send({"op": "drop", "below": self._tickets})
+            # What runs at this moment may be done soon; if not, it hangs.
+            self._watch(1.0, "interrupted")
+            self._worker.send({"op": "ping"})
+
+    def _restart(self) -> None:
+        if self._stopped and self._stopped != TORCH_MISSING:
+            self._stopped = ""
+            self._deaths = 0
+        self._spawn()
+
+    def _status(self, state: State, detail: str = "") -> None:
+        self._emit(BackendStatus(self.id, state, detail, title="PyTorch"))
+
+    def _emit(self, reply: Reply) -> None:
+        self._sink(reply)
+
+    def _program_error(self, error: BaseException) -> None:
+        self._emit(LogLine(self.id, "error", f"error of this program: {type(error).__name__}: {error}"))

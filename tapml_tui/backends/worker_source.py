@@ -1,0 +1,76 @@
+"""The source worker: executes units in PyTorch, on whatever inputs it is given.
+
+Started with `python -m`; imported by nobody.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tapml_tui.backends.child import Channel, limit_resources
+from tapml_tui.backends.executing import Execution, Wanted, serve
+from tapml_tui.backends.frames import Header
+from tapml_tui.backends.operands import (
+    MAX_TENSOR,
+    OperandError,
+    TensorStore,
+    operands_from_wire,
+    read_operand,
+    spec_bytes,
+)
+from tapml_tui.backends.protocol import Operand, Stage, Unit
+
+_KEPT_RESULTS = 256 << 20
+_KEPT_WEIGHTS = 2 << 30
+
+
+def main() -> None:
+    """Serve until our parent goes away."""
+    wanted = Wanted()
+    channel = Channel(wanted.urgent)
+    limit_resources(file_bytes=64 << 20)
+    import torch
+
+    from tapml_tui import operators
+
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    channel.send({"op": "ready", "version": torch.__version__})
+    store: TensorStore[torch.Tensor] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
+
+    def load(operand: Operand) -> tuple[torch.Tensor, int]:
+        array = read_operand(operand)
+        return operators.from_numpy(array, operand.spec.dtype), array.nbytes
+
+    def execute(request: Header) -> None:
+        execution = Execution(channel, request["ticket"])
+        try:
+            unit = Unit.from_wire(request["unit"])
+            limit = _output_limit(unit)
+            execution.enter(Stage.UPLOAD)
+            tensors, execution.bytes_up = store.fetch(operands_from_wire(request["operands"]), load)
+            execution.enter(Stage.RUN)
+            outputs = operators.call_unit(unit, tensors, allow=frozenset(request["allow"]), max_output_bytes=limit)
+            execution.enter(Stage.FETCH)
+            arrays = [operators.to_numpy(output) for output in outputs]
+        except Exception as error:  # noqa: BLE001 - an operator may raise anything; that is the answer
+            execution.send_failure(error)
+            return
+        for key, array in zip(request["result_keys"], arrays, strict=False):
+            # A copy: an output that is a view must not keep all of a large input.
+            store.put(key, operators.from_numpy(array.copy()), array.nbytes)
+        execution.send_outputs([a if a.nbytes <= request["fetch_limit"] else None for a in arrays])
+
+    torch.empty(1, device="meta").add(1)  # torch loads its shape inference here, 1 s: not in the first step
+    serve(channel, wanted, {"execute": execute})
+
+
+def _output_limit(unit: Unit) -> int:
+    """Twice what was recorded, and some: an operator out of a trace gets no more."""
+    recorded = sum(spec_bytes(spec) for spec in unit.outputs)
+    if recorded > MAX_TENSOR:
+        raise OperandError(f"outputs of {recorded} bytes were recorded, more than this program computes ({MAX_TENSOR})")
+    return 2 * recorded + (1 << 20)
+
+
+if __name__ == "__main__":
+    main()
