@@ -1,0 +1,59 @@
+"""What the user sees: the debugger on a terminal, in Textual."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapml_tui.backends.launch import TargetOptions
+
+
+def calm_terminal(environment: Mapping[str, str]) -> dict[str, str]:
+    """Textual's settings, which it reads when it is imported; what the user has set stays.
+
+    Over SSH every frame crosses the network: 15 a second. Nothing is animated anywhere,
+    because an answer that slides in is an answer that comes later.
+    """
+    settings = {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
+    if "SSH_CONNECTION" in environment or "SSH_TTY" in environment:
+        settings["TEXTUAL_FPS"] = "15"
+    return {name: value for name, value in settings.items() if name not in environment}
+
+
+def run(
+    trace_path: str | Path, options: TargetOptions, *, session: str | Path | None = None, mouse: bool = True
+) -> int:
+    """Open a trace in the debugger; returns the exit code.
+
+    Args:
+        trace_path: The trace.
+        options: Where the target is.
+        session: File of the run; by default beside the trace.
+        mouse: Whether the terminal reports the mouse.
+
+    Raises:
+        TraceError: The trace cannot be opened.
+    """
+    os.environ.update(calm_terminal(os.environ))
+
+    from tapml_tui.backends.launch import make_backends
+    from tapml_tui.engine import Engine
+    from tapml_tui.ui.app import DebuggerApp
+    from tapml_tui.ui.header import who
+    from tapml_tui.ui.inbox import Inbox
+    from tapml_tui.ui.logfile import open_log
+    from trace_format import open_trace
+
+    open_log()
+    inbox = Inbox()
+    with open_trace(trace_path) as trace:
+        run_path = Path(session) if session is not None else None
+        engine = Engine(trace, make_backends(options), on_event=inbox.put, run_path=run_path)
+        try:
+            app = DebuggerApp(engine, inbox, who())
+            return app.run(mouse=mouse) or app.return_code or 0
+        finally:
+            engine.close()

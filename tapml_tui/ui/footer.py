@@ -1,0 +1,62 @@
+"""The two lines at the bottom: the answer to the last key or the run under way, and the keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tapml_tui.engine.events import StopReason
+from tapml_tui.ui import actions, lines, theme
+from tapml_tui.ui.lines import Line
+
+if TYPE_CHECKING:
+    from tapml_tui.engine.events import Snapshot
+
+BAR = 16  # cells of a progress bar
+LAST = ("help", "quit")
+WHERE = {
+    actions.TENSOR: (("↑↓", "along"), ("←→", "axis"), ("space", "next tensor"), ("w", "worst"), ("tab", "tree")),
+    actions.TEXT: (("↑↓", "scroll"), ("1-6", "tab"), ("y", "copy"), ("tab", "tree")),
+}
+
+
+def answer(snapshot: Snapshot, words: str, width: int) -> Line:
+    """What is under way, or what was answered last."""
+    if snapshot.running:
+        return lines.spread(_under_way(snapshot, width), [("esc stops ", theme.KEY)], width)
+    text = words or snapshot.message
+    wrong = not words and snapshot.stopped in (StopReason.ERROR, StopReason.MISMATCH, StopReason.REFUSED)
+    return lines.cut([(" " + lines.shorten(text, width - 2), theme.UNSUPPORTED if wrong else theme.TEXT)], width)
+
+
+def _under_way(snapshot: Snapshot, width: int) -> Line:
+    line: Line = [(" ▸ ", theme.CURSOR)]
+    if snapshot.progress is not None and snapshot.progress[1]:
+        done, total = snapshot.progress
+        filled = min(BAR * done // total, BAR)
+        line += [("█" * filled, theme.CURSOR), ("░" * (BAR - filled), theme.DIM), (f" {done}/{total}  ", theme.TEXT)]
+    room = max(width - lines.length(line) - 14, 8)
+    return [*line, (lines.shorten(snapshot.activity, room), theme.TEXT)]
+
+
+def keys(scope: str, *, running: bool, width: int) -> Line:
+    """As many keys as fit; help and quit always do."""
+    shown = [("esc", "stop")] if running else []
+    shown += WHERE.get(scope, ())
+    last = [(actions.keys(a), a.footer) for a in actions.ACTIONS if a.name in LAST]
+    shown += [(actions.keys(a), a.footer) for a in actions.ACTIONS if a.footer and a.name not in LAST]
+    room = width - 1 - sum(_cells(pair) for pair in last)
+    line: Line = [(" ", theme.PLAIN)]
+    for pair in shown:
+        room -= _cells(pair)
+        if room < 0:
+            break
+        line += _pair(pair)
+    return [*line, *(piece for pair in last for piece in _pair(pair))]
+
+
+def _pair(pair: tuple[str, str]) -> Line:
+    return [(pair[0], theme.KEY), (f" {pair[1]}  ", theme.DIM)]
+
+
+def _cells(pair: tuple[str, str]) -> int:
+    return lines.length(_pair(pair))

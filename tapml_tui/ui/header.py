@@ -1,0 +1,91 @@
+"""The two lines at the top: what is debugged where, and how far it has come."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from rich.style import Style
+
+from tapml_tui.backends.protocol import BackendStatus, State
+from tapml_tui.ui import lines, theme
+from tapml_tui.ui.lines import Line
+
+if TYPE_CHECKING:
+    from tapml_tui.engine import Engine
+
+_STATES: dict[State, tuple[str, Style]] = {
+    State.OFF: ("○", theme.DIM),
+    State.STARTING: ("◌", theme.UNSUPPORTED),
+    State.CONNECTING: ("◌", theme.UNSUPPORTED),
+    State.READY: ("●", theme.PASSED),
+    State.LOST: ("✗", theme.FAILED),
+    State.FAILED: ("✗", theme.FAILED),
+    State.MISSING: ("✗", theme.UNSUPPORTED),
+}
+
+
+def who() -> str:
+    """`user@host` of this process: with two people at a screen, it matters which machine it is."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname().split('.')[0]}"
+
+
+def header(engine: Engine, user: str, width: int) -> list[Line]:
+    """Both lines, in exactly `width` cells."""
+    return [_first(engine, user, width), _second(engine, width)]
+
+
+def _first(engine: Engine, user: str, width: int) -> Line:
+    snapshot, trace = engine.snapshot, engine.trace
+    case = trace.cases[snapshot.case]
+    left: Line = [
+        (" tapml-tui", theme.CURSOR),
+        ("  " + lines.shorten(trace.path.name, max(width // 5, 12)), theme.STRONG),
+        (f"  case {snapshot.case + 1}/{len(trace.cases)} ", theme.DIM),
+        (lines.shorten(case.name, max(width // 7, 10)), theme.TEXT),
+    ]
+    right = _target(snapshot.backends)
+    identity: Line = [(f"  {user} ", theme.DIM)]
+    if lines.length(left) + lines.length(right) + lines.length(identity) < width:
+        right += identity
+    return lines.spread(left, right, width)
+
+
+def _target(backends: tuple[BackendStatus, ...]) -> Line:
+    line: Line = []
+    for status in backends:
+        if status.backend == "source" and status.state not in (State.LOST, State.FAILED, State.MISSING):
+            continue
+        mark, style = _STATES[status.state]
+        title = status.title or status.backend
+        line += [(f"  {lines.shorten(title, 28)} ", theme.TEXT), (f"{mark} {status.state.value}", style)]
+        if status.state is State.READY and status.latency_ms is not None:
+            line.append((f" {status.latency_ms:.1f} ms", theme.DIM))
+    return line or [("  no target", theme.DIM)]
+
+
+def _second(engine: Engine, width: int) -> Line:
+    snapshot, graph = engine.snapshot, engine.graph
+    counts, total = snapshot.counts, len(graph)
+    step = min(snapshot.cursor, total)
+    left: Line = [(f" step {step}/{total}", theme.STRONG)]
+    for number, word, style in (
+        (counts.passed, "passed", theme.PASSED),
+        (counts.failed, "failed", theme.FAILED),
+        (counts.error, "error", theme.ERROR),
+        (counts.unsupported, "unsupported", theme.UNSUPPORTED),
+    ):
+        left.append((f"  {number} {word}", style if number else theme.DIM))
+    left.append((f"  {snapshot.mode.value}", theme.DIM))
+    if snapshot.cursor < total:
+        following = graph.path(snapshot.cursor).rsplit(".", 1)[-1]
+        operator = graph.outline_label(graph.entry_of(snapshot.cursor))
+        words = f"{following}.{operator}" if following else operator
+        return lines.spread(left, [("  next: ", theme.DIM), (lines.shorten(words, 24) + " ", theme.TEXT)], width)
+    return lines.spread(left, [("  at the end ", theme.DIM)], width)

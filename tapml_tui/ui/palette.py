@@ -1,0 +1,35 @@
+"""The command palette: every action by name, from the action table."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from tapml_tui.ui.actions import ACTIONS, SCREEN, Action, keys
+
+
+class ActionProvider(Provider):
+    """Finds the actions that work everywhere."""
+
+    async def discover(self) -> Hits:
+        """All of them, before anything is typed."""
+        for action in _offered():
+            yield DiscoveryHit(_name(action), partial(self.screen.run_action, action.name), help=action.about)
+
+    async def search(self, query: str) -> Hits:
+        """Those whose title matches, best first."""
+        matcher = self.matcher(query)
+        for action in _offered():
+            score = matcher.match(f"{action.title} {action.about}")
+            if score > 0:
+                yield Hit(score, _name(action), partial(self.screen.run_action, action.name), help=action.about)
+
+
+def _offered() -> list[Action]:
+    return [action for action in ACTIONS if action.scope == SCREEN and action.name != "palette"]
+
+
+def _name(action: Action) -> Content:
+    return Content(f"{action.title}   {keys(action)}" if action.keys else action.title)

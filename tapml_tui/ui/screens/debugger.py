@@ -1,0 +1,159 @@
+"""The debugger's screen: header, tree, tabs, one line of answers, one line of keys."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+
+from tapml_tui.backends.protocol import LogLine
+from tapml_tui.compare.result import Status
+from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.table import STATUSES
+from tapml_tui.ui import actions, footer, rows
+from tapml_tui.ui.header import header
+from tapml_tui.ui.inbox import Batch, Inbox
+from tapml_tui.ui.lines import Line
+from tapml_tui.ui.screens.verbs import Verbs
+from tapml_tui.ui.widgets.bar import Bar
+from tapml_tui.ui.widgets.kernel import KEPT_LOG_LINES, KernelPane, LogPane
+from tapml_tui.ui.widgets.panes import Panes, Subject
+from tapml_tui.ui.widgets.tree import OperatorTree
+
+if TYPE_CHECKING:
+    from tapml_tui.engine import Engine
+
+QUIET = 1 / 20  # seconds between two looks at a run that is under way
+BAD = STATUSES.index(Status.FAILED)
+
+
+class DebuggerScreen(Verbs, Screen[None]):
+    """Wires the engine's events to the widgets; what keys do is in `Verbs`."""
+
+    BINDINGS = actions.bindings(actions.SCREEN)
+    AUTO_FOCUS = "#tree"
+
+    def __init__(self, engine: Engine, inbox: Inbox, user: str) -> None:
+        """A screen over an engine that need not have been started."""
+        super().__init__()
+        self.engine = engine
+        self.inbox = inbox
+        self.user = user
+        self.words = ""
+        self.log_lines: deque[LogLine] = deque(maxlen=KEPT_LOG_LINES)
+        self._cursor = engine.snapshot.cursor
+        self._looked = 0.0
+        self._look_later = False
+
+    def compose(self) -> ComposeResult:
+        """All parts; the tabs' bodies come when they are first shown."""
+        yield Bar(lambda width: header(self.engine, self.user, width), id="header")
+        with Horizontal(id="halves"):
+            with Vertical(id="left"):
+                yield Bar(lambda width: [rows.title(width)], id="title")
+                yield OperatorTree(self.engine)
+            yield Panes(self.engine)
+        yield Bar(self._answer, id="answer")
+        yield Bar(self._keys, id="keys")
+
+    def on_mount(self) -> None:
+        """Show what is selected."""
+        self.tree_view.plain_colors = self.app.no_color or self.app.console.color_system == "standard"
+        self._show_subject()
+
+    @property
+    def tree_view(self) -> OperatorTree:
+        """The tree."""
+        return self.query_one("#tree", OperatorTree)
+
+    @property
+    def panes(self) -> Panes:
+        """The tabs."""
+        return self.query_one("#panes", Panes)
+
+    def _answer(self, width: int) -> Sequence[Line]:
+        return [footer.answer(self.engine.snapshot, self.words, width)]
+
+    def _keys(self, width: int) -> Sequence[Line]:
+        scope = getattr(self.focused, "scope", actions.TREE)
+        return [footer.keys(scope, running=self.engine.snapshot.running, width=width)]
+
+    def on_descendant_focus(self) -> None:
+        """The keys in the last line are those of the focused part."""
+        self.query_one("#keys", Bar).refresh()
+        self.tree_view.refresh()
+
+    def on_descendant_blur(self) -> None:
+        """The same."""
+        self.tree_view.refresh()
+
+    def say(self, words: str) -> None:
+        """Answer a key in the message line."""
+        self.words = words
+        self.query_one("#answer", Bar).refresh()
+
+    # What the engine says
+
+    def look(self) -> None:
+        """Look into the inbox: at once, or a little later while a run streams by."""
+        wait = self._looked + QUIET - monotonic()
+        if self.engine.snapshot.running and wait > 0:
+            if not self._look_later:
+                self._look_later = True
+                self.set_timer(wait, self._look_now)
+        else:
+            self._look_now()
+
+    def _look_now(self) -> None:
+        self._look_later = False
+        self._looked = monotonic()
+        self._apply(self.inbox.take())
+
+    def _apply(self, batch: Batch) -> None:
+        if batch.log:
+            self.log_lines.extend(batch.log)
+            for log_pane in self.query(LogPane):
+                log_pane.receive(self.log_lines)
+        for text in batch.kernels:
+            for kernel_pane in self.query(KernelPane):
+                kernel_pane.receive(text)
+        if batch.changed is None:
+            return
+        tree = self.tree_view
+        tree.set_graph()
+        snapshot = self.engine.snapshot
+        if snapshot.message:
+            self.words = ""
+        if not snapshot.running and snapshot.cursor != self._cursor:
+            self._cursor = snapshot.cursor
+            self._follow(snapshot.stopped)
+        tree.refresh()
+        for bar in self.query(Bar):
+            bar.refresh()
+        self._show_subject()
+
+    def _follow(self, stopped: StopReason) -> None:
+        """Select where the run stopped: the node that is wrong, else the next to execute."""
+        tree, before = self.tree_view, self._cursor - 1
+        wrong = stopped in (StopReason.MISMATCH, StopReason.ERROR, StopReason.BREAKPOINT)
+        if wrong and before >= 0 and self.engine.table.status[before] >= BAD:
+            tree.outline.reveal_cursor(self._cursor)
+            tree.select_node(before)
+        else:
+            tree.follow()
+
+    @on(OperatorTree.Selected)
+    def _show_subject(self) -> None:
+        tree, engine = self.tree_view, self.engine
+        start, stop = tree.span
+        cursor = engine.snapshot.cursor
+        waits = start == cursor and tree.entry == tree.cursor_entry and cursor > 0
+        fresh = waits and engine.result(cursor) is None and engine.result(cursor - 1) is not None
+        label = tree.outline.label(tree.entry)
+        self.panes.show(Subject(tree.entry, label, start, stop, tree.node, cursor - 1 if fresh else None))

@@ -1,0 +1,83 @@
+"""Help: the keys of what has the focus, then those that work everywhere."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from tapml_tui.compare.result import Status, Verdict
+from tapml_tui.ui import actions, lines, rows, theme
+from tapml_tui.ui.judgement import SENTENCES
+from tapml_tui.ui.lines import Line
+from tapml_tui.ui.widgets.bar import Bar
+from tapml_tui.ui.widgets.line_view import LineView
+
+TITLE: tuple[Line, Line] = ([(" help", theme.CURSOR)], [("esc closes  ↑↓ scrolls ", theme.DIM)])
+STATUS_WORDS = (
+    (Status.PASSED, "passed: compared, within the noise floor"),
+    (Status.FAILED, "failed: compared, outside the noise floor"),
+    (Status.ERROR, "error: converting, compiling or running broke"),
+    (Status.UNSUPPORTED, "unsupported: every way of converting refused"),
+    (Status.NOT_RUN, "not run, or nothing to compare"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """Reads the action table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,?,f1,enter", "leave", "Close", show=False, id="help.leave")
+    ]
+
+    def __init__(self, scope: str) -> None:
+        """Help for a focused part."""
+        super().__init__()
+        self.scope = scope
+
+    def compose(self) -> ComposeResult:
+        """A title, the text, and how to leave."""
+        yield Bar(lambda width: [lines.spread(*TITLE, width)], id="help-title")
+        yield LineView(id="help-text")
+
+    def on_mount(self) -> None:
+        """The text does not depend on the size."""
+        self.query_one(LineView).set_lines(content(self.scope))
+        self.query_one(LineView).focus()
+
+    def action_leave(self) -> None:
+        """Back to the debugger."""
+        self.dismiss()
+
+
+def content(scope: str) -> list[Line]:
+    """The whole help for one scope."""
+    text: list[Line] = []
+    for where in dict.fromkeys((scope if scope in actions.SCOPES else actions.TREE, actions.SCREEN)):
+        for group, members in actions.for_help(where):
+            note = "" if where == actions.SCREEN else f"  {actions.SCOPES[where]}"
+            text += [[(f" {group}", theme.STRONG), (note, theme.DIM)]]
+            for action in members:
+                text.append([(f"   {actions.keys(action):<11}", theme.KEY), (action.about, theme.TEXT)])
+            text.append([])
+    text.append([(" Marks", theme.STRONG)])
+    for mark, style, words in (
+        (theme.CURSOR_MARK, theme.CURSOR, "the next operator to execute"),
+        (theme.BREAKPOINT_MARK, theme.BREAKPOINT, "a breakpoint"),
+        ("S T *", theme.TEXT, "runs on the source, on the target, on both"),
+        ("~", theme.STALE, "stale: a side changed upstream since it was computed"),
+        ("◐", theme.PASSED, "a path that has been executed in part"),
+    ):
+        text.append([(f"   {mark:<11}", style), (words, theme.TEXT)])
+    for status, words in STATUS_WORDS:
+        mark, style = rows.mark(status)
+        text.append([(f"   {mark:<11}", style), (words, theme.TEXT)])
+    text += [[], [(" Verdicts of a chained run", theme.STRONG)]]
+    for verdict, words in SENTENCES.items():
+        letter = rows.LETTERS[verdict].strip()
+        name = f"{letter} {verdict.value}" if letter else f"  {verdict.value}"
+        style = theme.PASSED if verdict is Verdict.CLEAN else rows.mark(Status.FAILED, verdict)[1]
+        text.append([(f"   {name:<12}", style), (words, theme.TEXT)])
+    return text

@@ -1,0 +1,298 @@
+"""What the keys of the debugger do: each asks the engine, or answers why it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapml_tui.compare.result import Status
+from tapml_tui.engine import commands as c
+from tapml_tui.engine.table import STATUSES
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from tapml_tui.engine import Engine
+    from tapml_tui.ui.widgets.panes import Panes
+    from tapml_tui.ui.widgets.tree import OperatorTree
+
+    Base = Screen[None]
+else:
+    Base = object
+
+BAD = STATUSES.index(Status.FAILED)
+
+
+class Verbs(Base):
+    """The actions of scope "screen"."""
+
+    engine: Engine
+    searched = ""
+
+    if TYPE_CHECKING:
+
+        @property
+        def tree_view(self) -> OperatorTree: ...
+        @property
+        def panes(self) -> Panes: ...
+        def say(self, words: str) -> None: ...
+
+    def _submit(self, command: c.Command) -> None:
+        self.say("")
+        self.engine.submit(command)
+
+    # Run
+
+    def _at_end(self) -> bool:
+        if self.engine.snapshot.cursor < len(self.engine.graph):
+            return False
+        self.say("At the end: everything has been executed. r rewinds, N steps back.")
+        return True
+
+    def action_step_over(self) -> None:
+        """Execute the operator at the cursor, or the closed fold that begins there."""
+        if self._at_end():
+            return
+        tree = self.tree_view
+        entry = tree.cursor_entry
+        folded = entry is not None and tree.is_closed(entry)
+        self._submit(c.Step(c.Verb.OVER, entry if folded else None, folded))
+
+    def action_step_into(self) -> None:
+        """Open the fold at the cursor and execute one operator."""
+        if not self._at_end():
+            self.tree_view.open_to(self.engine.snapshot.cursor)
+            self._submit(c.Step(c.Verb.INTO))
+
+    def action_step_out(self) -> None:
+        """Run to the end of the innermost path."""
+        if not self._at_end():
+            self._submit(c.Step(c.Verb.OUT))
+
+    def action_run_to(self) -> None:
+        """Run to just before the selection."""
+        self._submit(c.Step(c.Verb.TO, self.tree_view.entry, self.tree_view.is_closed(self.tree_view.entry)))
+
+    def action_run_on(self) -> None:
+        """Run to the next breakpoint, LOCAL or error."""
+        if not self._at_end():
+            self._submit(c.Step(c.Verb.CONTINUE))
+
+    def action_step_back(self) -> None:
+        """Go back one step without computing."""
+        self._submit(c.Step(c.Verb.BACK))
+
+    def action_run_back(self) -> None:
+        """Go back to the last breakpoint, LOCAL or error."""
+        self._submit(c.Step(c.Verb.BACK_CONTINUE))
+
+    def action_rewind(self) -> None:
+        """Put the cursor at the start."""
+        self._submit(c.Rewind())
+
+    def action_retry(self) -> None:
+        """Execute again what failed; restart what is lost."""
+        self._submit(c.Retry())
+
+    def action_stop(self) -> None:
+        """Stop what is running."""
+        if self.engine.snapshot.running:
+            self.engine.submit(c.Interrupt())
+            self.say("Stopping …")
+        else:
+            self.say("Nothing is running. q quits.")
+
+    # Change
+
+    def action_side(self) -> None:
+        """Move the selected row to the other side."""
+        self._switch(*self.tree_view.span)
+
+    def action_side_subtree(self) -> None:
+        """Move the path that the selected row is in."""
+        tree = self.tree_view
+        entry: int | None = tree.entry
+        if entry is not None and not tree.outline.fold[entry]:
+            entry = tree.outline.parent_entry(entry)
+        if entry is not None:
+            self._switch(int(tree.outline.start[entry]), int(tree.outline.stop[entry]))
+
+    def _switch(self, start: int, stop: int) -> None:
+        """To the backend after the present one; a mixture goes to the last (the target)."""
+        ids = self.engine.backend_ids
+        placed = self.engine.table.backend[start:stop]
+        present = int(placed[0])
+        mixed = bool((placed != present).any())
+        backend = ids[-1] if mixed else ids[(present + 1) % len(ids)]
+        self._submit(c.SetBackend(start, stop, backend))
+
+    def action_breakpoint(self) -> None:
+        """Set or remove a breakpoint at the first node of the selected row."""
+        node = self.tree_view.span[0]
+        self._toggle(c.BreakpointKind.NODE, self.engine.graph.node_id(node))
+
+    def _toggle(self, kind: c.BreakpointKind, pattern: str = "") -> None:
+        self._submit(c.ToggleBreakpoint(c.Breakpoint(kind, pattern)))
+
+    def action_break_operator(self) -> None:
+        """Stop before every node with the selected operator."""
+        self._toggle(c.BreakpointKind.OPERATOR, _literal(self.engine.graph.op(self.tree_view.span[0])))
+
+    def action_break_path(self) -> None:
+        """Stop before every node under the selected path."""
+        self._toggle(c.BreakpointKind.PATH, _literal(self.engine.graph.path(self.tree_view.span[0])) + "*")
+
+    def action_break_mismatch(self) -> None:
+        """Stop after the first mismatch."""
+        self._toggle(c.BreakpointKind.MISMATCH)
+
+    def action_break_nan(self) -> None:
+        """Stop after the first NaN."""
+        self._toggle(c.BreakpointKind.NAN)
+
+    def action_mode(self) -> None:
+        """Switch between isolated and chained."""
+        chained = self.engine.snapshot.mode is c.Mode.CHAINED
+        self._submit(c.SetMode(c.Mode.ISOLATED if chained else c.Mode.CHAINED))
+
+    def action_undo(self) -> None:
+        """Take the last switch of side back."""
+        self._submit(c.Undo())
+
+    def action_fetch_whole(self) -> None:
+        """Fetch the whole output of the selected node."""
+        node = self.tree_view.node
+        if node is None:
+            self.say("Select an operator: a path has no output of its own.")
+        else:
+            self._submit(c.FetchWhole(node))
+
+    def action_case_previous(self) -> None:
+        """Work on the case before."""
+        self._case(-1)
+
+    def action_case_next(self) -> None:
+        """Work on the next case."""
+        self._case(1)
+
+    def _case(self, by: int) -> None:
+        case, count = self.engine.snapshot.case + by, len(self.engine.trace.cases)
+        if 0 <= case < count:
+            self._submit(c.SelectCase(case))
+        else:
+            self.say("This is the only case." if count == 1 else f"This is the {'last' if by > 0 else 'first'} case.")
+
+    # Find
+
+    def action_mismatch_previous(self) -> None:
+        """Select the mismatch above."""
+        bad = np.flatnonzero(self.engine.table.status[: self.tree_view.span[0]] >= BAD)
+        self._mismatch(int(bad[-1]) if len(bad) else None, "above")
+
+    def action_mismatch_next(self) -> None:
+        """Select the mismatch below; in a fold, the first one inside."""
+        tree = self.tree_view
+        after = tree.span[0] + (tree.node is not None)
+        bad = np.flatnonzero(self.engine.table.status[after:] >= BAD)
+        self._mismatch(after + int(bad[0]) if len(bad) else None, "below")
+
+    def _mismatch(self, node: int | None, where: str) -> None:
+        if node is not None:
+            self.tree_view.select_node(node)
+            self.say("")
+            return
+        total = int((self.engine.table.status >= BAD).sum())
+        self.say(f"No mismatch {where}" + (f"; {total} in all." if total else ": nothing has failed so far."))
+
+    def action_to_cursor(self) -> None:
+        """Select the next operator to execute."""
+        self.tree_view.follow()
+
+    async def action_search(self) -> None:
+        """Open the search prompt."""
+        from tapml_tui.ui.widgets.prompt import SearchPrompt
+
+        await self.mount(SearchPrompt(self.tree_view, self.searched), before="#keys")
+        self.query_one("#answer").display = False
+        self.query_one(SearchPrompt).focus()
+
+    def close_search(self, text: str | None) -> None:
+        """The prompt is done: `text` to search on with `.` and `,`, or None if it was left."""
+        from tapml_tui.ui.widgets.prompt import SearchPrompt
+
+        self.query_one(SearchPrompt).remove()
+        self.query_one("#answer").display = True
+        self.tree_view.focus()
+        if text:
+            self.searched = text
+            found = self.tree_view.hit is not None
+            self.say(f"/{text}   . next   , previous" if found else _nowhere(text))
+        else:
+            self.tree_view.hit = None
+
+    def action_hit_next(self) -> None:
+        """Go to the next hit."""
+        self._hit(+1)
+
+    def action_hit_previous(self) -> None:
+        """Go to the hit before."""
+        self._hit(-1)
+
+    def _hit(self, step: int) -> None:
+        if not self.searched:
+            self.say("Nothing has been searched for: / opens the search.")
+            return
+        tree = self.tree_view
+        found = self.engine.graph.search(self.searched, tree.entry, step)
+        if found is None:
+            self.say(_nowhere(self.searched))
+        else:
+            wrapped = found <= tree.entry if step > 0 else found >= tree.entry
+            tree.hit = found
+            tree.select(found)
+            self.say(f"/{self.searched}" + ("   (from the other end)" if wrapped else ""))
+
+    # Views and session
+
+    def action_tab(self, number: int) -> None:
+        """Show tab `number`, counted from 1."""
+        self.panes.switch(number - 1)
+
+    def action_next_focus(self) -> None:
+        """Move between the tree and the tabs."""
+        target: Any = self.panes.pane if self.tree_view.has_focus else self.tree_view
+        target.focus()
+
+    def action_copy(self) -> None:
+        """Copy the shown tab, and write it to a file."""
+        from tapml_tui.ui.copying import copy
+
+        self.say(copy(self.app, self.panes.pane.lines))
+
+    def action_palette(self) -> None:
+        """Open the command palette."""
+        self.app.action_command_palette()
+
+    def action_help(self) -> None:
+        """Show the keys of what has the focus."""
+        from tapml_tui.ui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(getattr(self.focused, "scope", "tree")))
+
+    def action_suspend(self) -> None:
+        """Back to the shell."""
+        self.app.action_suspend_process()
+
+    def action_quit(self) -> None:
+        """Leave; the workers are stopped on the way out."""
+        self.app.exit(0)
+
+
+def _nowhere(text: str) -> str:
+    return f"{text!r} is nowhere: not an operator, name or path."
+
+
+def _literal(text: str) -> str:
+    """Text as a glob that matches only itself."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in text)

@@ -1,0 +1,31 @@
+"""A bar of one or two lines that are computed when it is painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tapml_tui.ui import lines
+from tapml_tui.ui.lines import Line
+
+
+class Bar(Widget):
+    """Paints what a function returns for the present width: state stays with its owner."""
+
+    def __init__(self, content: Callable[[int], Sequence[Line]], *, id: str) -> None:
+        """A bar whose lines are `content(width)`, asked for at every repaint."""
+        super().__init__(id=id)
+        self._content = content
+        self._lines: Sequence[Line] = ()
+
+    def render_lines(self, crop: object) -> list[Strip]:
+        """Compute the content once per repaint, not once per line."""
+        self._lines = self._content(self.size.width)
+        return super().render_lines(crop)  # type: ignore[arg-type]
+
+    def render_line(self, y: int) -> Strip:
+        """One line, in exactly the width of the bar."""
+        line = self._lines[y] if y < len(self._lines) else []
+        return lines.paint(line, self.size.width, self.rich_style)

@@ -1,0 +1,161 @@
+"""The right half: a strip of tabs, and the pane of the active one, made when it is first shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from tapml_tui.ui import lines, theme
+from tapml_tui.ui.lines import Line
+from tapml_tui.ui.widgets.bar import Bar
+from tapml_tui.ui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from tapml_tui.engine import Engine
+
+# Full name, and the name when there is little room.
+TABS = (("Compare", "Cmp"), ("Inputs", "In"), ("Output", "Out"), ("Code", "Code"), ("Kernel", "Kern"), ("Log", "Log"))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the panes show.
+
+    Attributes:
+        entry: The selected outline entry.
+        label: Its name.
+        start: First node.
+        stop: Node after the last.
+        node: The node, or None for a fold.
+        just_ran: The node that the last step executed, where the selection waits at the cursor.
+    """
+
+    entry: int
+    label: str
+    start: int
+    stop: int
+    node: int | None
+    just_ran: int | None = None
+
+
+class Pane(LineView):
+    """A view of the subject. `update` is called when the subject or its result has changed."""
+
+    def __init__(self, engine: Engine) -> None:
+        """A pane that reads from the engine when it is told to."""
+        super().__init__()
+        self.engine = engine
+        self.subject: Subject | None = None
+
+    def show(self, subject: Subject) -> None:
+        """Show a subject, from the top if it is another one."""
+        same = self.subject is not None and (self.subject.entry, self.subject.just_ran) == (
+            subject.entry,
+            subject.just_ran,
+        )
+        self.subject = subject
+        self.update_lines(same=same)
+
+    def update_lines(self, *, same: bool) -> None:
+        """Compute the lines again; `same` if the subject is the one of before."""
+        raise NotImplementedError
+
+    def on_resize(self) -> None:
+        """Text is laid out for a width."""
+        if self.subject is not None:
+            self.update_lines(same=True)
+
+    @property
+    def room(self) -> int:
+        """Cells in a line."""
+        return max(self.size.width - 1, 20)
+
+
+class MakesPane(Protocol):
+    """What makes a pane."""
+
+    def __call__(self, engine: Engine) -> Pane:
+        """A pane over an engine."""
+
+
+def _makers() -> tuple[MakesPane, ...]:
+    from tapml_tui.ui.widgets.code import CodePane, ComparePane
+    from tapml_tui.ui.widgets.kernel import KernelPane, LogPane
+    from tapml_tui.ui.widgets.tensors import InputsPane, OutputPane
+
+    return (ComparePane, InputsPane, OutputPane, CodePane, KernelPane, LogPane)
+
+
+class Panes(Vertical):
+    """Tabs, and the one pane that is shown."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Tabs over an engine; no pane exists yet."""
+        super().__init__(id="panes")
+        self.engine = engine
+        self.active = 0
+        self.subject: Subject | None = None
+        self._panes: dict[int, Pane] = {}
+        self._spans: list[tuple[int, int, int]] = []  # (first cell, cell after, tab) of the strip
+
+    def compose(self) -> ComposeResult:
+        """The strip of tabs; the first pane follows."""
+        yield Bar(self._strip, id="tabs")
+        yield self._pane(0)
+
+    @property
+    def pane(self) -> Pane:
+        """The pane that is shown."""
+        return self._panes[self.active]
+
+    def _pane(self, index: int) -> Pane:
+        if index not in self._panes:
+            self._panes[index] = _makers()[index](self.engine)
+        return self._panes[index]
+
+    def switch(self, index: int) -> None:
+        """Show another tab; keeps the focus on the right if it was there."""
+        if index == self.active:
+            return
+        old, new = self.pane, self._pane(index)
+        focused = old.has_focus
+        self.active = index
+        if not new.is_attached:
+            self.mount(new)
+        old.display, new.display = False, True
+        if focused:
+            new.focus()
+        if self.subject is not None:
+            new.show(self.subject)
+        self.query_one("#tabs", Bar).refresh()
+
+    def show(self, subject: Subject) -> None:
+        """Give the active pane a subject; the others get it when they are shown."""
+        self.subject = subject
+        self.pane.show(subject)
+
+    def _strip(self, width: int) -> Sequence[Line]:
+        full = sum(len(name) + 4 for name, _ in TABS) <= width
+        line: Line = []
+        at = 0
+        self._spans = []
+        for index, (name, short) in enumerate(TABS):
+            active = index == self.active
+            text = name if full or active else short
+            piece = f" {index + 1} {text}" if full else f" {index + 1}{text}"
+            line.append((piece, theme.CURSOR + theme.UNDERLINE if active else theme.DIM))
+            self._spans.append((at, at + len(piece), index))
+            at += len(piece)
+        return [lines.cut(line, width)]
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a tab shows it."""
+        if event.widget is not None and event.widget.id == "tabs":
+            for first, after, index in self._spans:
+                if first <= event.x < after:
+                    self.switch(index)
