@@ -22,7 +22,7 @@ class NodeRef(NamedTuple):
 class InputRef(NamedTuple):
     """Graph input number `index` of the same graph."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
 
 
 class Named(NamedTuple):
@@ -38,9 +38,7 @@ class Named(NamedTuple):
 
 # One argument of an operator. Sequences are tuples; NamedTuples above are the leaves
 # that are not plain constants.
-Argument: TypeAlias = (
-    "None | bool | int | float | complex | str | NodeRef | InputRef | Named | tuple[Argument, ...]"
-)
+Argument: TypeAlias = "bool | int | float | complex | str | NodeRef | InputRef | Named | tuple[Argument, ...] | None"
 
 
 class InputKind(StrEnum):
@@ -205,3 +203,45 @@ class Provenance:
     device: str = ""
     export_options: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """One computed output: what it is, and the SHA-256 of its bytes, None if they were not kept."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What one execution gave. `key` names (node, case, backend, kernel, hashes of the inputs).
+
+    Attributes:
+        key: Under which it is found again.
+        node: The node's id.
+        case: The case's name.
+        backend: Backend id.
+        kernel: Kernel id, "" for the shared one.
+        inputs: Hex digests of the tensor inputs.
+        outputs: One per output.
+        status: "ok", or how it failed.
+        stage: Where it failed, "" if it did not.
+        reason: One line.
+        detail: The whole message.
+        ms: Time of the execution.
+    """
+
+    key: str
+    node: str
+    case: str
+    backend: str
+    kernel: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[RunOutput, ...] = ()
+    status: str = "ok"
+    stage: str = ""
+    reason: str = ""
+    detail: str = ""
+    ms: float = 0.0

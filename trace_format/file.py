@@ -1,0 +1,122 @@
+"""A mapped trace file: the magic checked, records read by offset."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import zlib
+from pathlib import Path
+
+from trace_format.codec import Head, decode_head
+from trace_format.errors import CannotOpen, IndexInvalid, Malformed, NotATrace, Truncated, UnsupportedVersion
+from trace_format.records import (
+    MAGIC,
+    MAGIC_STEM,
+    MAJOR,
+    Op,
+    Record,
+    body_seed,
+    check_body,
+    op_name,
+    read_body,
+    read_header,
+)
+from trace_format.text import printable
+
+_CHUNK = 1 << 20
+
+
+class TraceFile:
+    """A trace or a run, mapped read-only. `header_end` is where the records after the header begin."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Map a file and read its header.
+
+        Raises:
+            CannotOpen: If it is not there, may not be read, or is no regular file.
+            NotATrace: If it begins as something else.
+            UnsupportedVersion: If it has a later major version.
+            Truncated, RecordDamaged, Malformed: If the header is not whole.
+        """
+        self.path = Path(os.path.realpath(path))
+        shown = printable(str(path))
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            raise CannotOpen(f"cannot open {shown}: {getattr(error, 'strerror', None) or error}") from None
+        try:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise CannotOpen(f"{shown} is no regular file")
+            self.size = info.st_size
+            if self.size == 0:
+                raise NotATrace(f"{shown} is empty")
+            self.data = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
+            self._descriptor = descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        try:
+            self.header_end, self.head = self._read_head(shown)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_head(self, shown: str) -> tuple[int, Head]:
+        magic = self.data[: len(MAGIC)]
+        if not (magic.startswith(MAGIC_STEM) or MAGIC_STEM.startswith(magic)):
+            raise NotATrace(f"{shown} is not a trace: it begins with other bytes")
+        if len(magic) < len(MAGIC):
+            raise Truncated(f"{shown} is only {self.size} bytes long")
+        if magic[-1] != MAJOR:
+            raise UnsupportedVersion(
+                f"{shown} is of format version {magic[-1]}, this program reads version {MAJOR}; use a newer one"
+            )
+        record = read_header(self.data, len(MAGIC), self.size)
+        if record.opcode != Op.HEADER:
+            raise Malformed(f"{shown} does not begin with a header", record.offset)
+        return record.end, decode_head(read_body(self.data, record))
+
+    def record(self, offset: int, opcode: Op) -> Record:
+        """The record at an offset, which must be of a kind.
+
+        Raises:
+            IndexInvalid: If it is of another.
+            RecordDamaged, Truncated, LimitExceeded: If it is none.
+        """
+        record = read_header(self.data, offset, self.size)
+        if record.opcode != opcode:
+            raise IndexInvalid(f"a {op_name(record.opcode)} record where a {op_name(opcode)} should be", offset)
+        return record
+
+    def body(self, offset: int, opcode: Op) -> bytes:
+        """A checked copy of the body of the record at an offset."""
+        return read_body(self.data, self.record(offset, opcode))
+
+    def table(self, offset: int, opcode: Op) -> memoryview:
+        """A view of a body, checked. It is read past the mapping, which thus stays out of our memory.
+
+        Raises:
+            RecordDamaged: If its checksum does not match.
+        """
+        record = self.record(offset, opcode)
+        crc, at, end = body_seed(self.data, record), record.body, record.body + record.body_size
+        while at < end:
+            chunk = os.pread(self._descriptor, min(_CHUNK, end - at), at)
+            if not chunk:
+                raise Truncated("the file became shorter while it was read", at)
+            crc = zlib.crc32(chunk, crc)
+            at += len(chunk)
+        check_body(self.data, record, crc)
+        return memoryview(self.data)[record.body : end]
+
+    def close(self) -> None:
+        """Unmap the file, unless an array still looks at it: then the map goes with the last of them."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        try:
+            self.data.close()
+        except BufferError:
+            return

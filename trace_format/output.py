@@ -1,0 +1,99 @@
+"""The file that a writer writes: position, buffer, and a reserve for the day the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, by whatever rule
+_BUFFER = 1 << 20
+_RESERVE_STEP = 1 << 20
+
+
+class Output:
+    """An append-only file that can be cut back, with space held free for what must still fit.
+
+    Small writes are gathered; large ones go to the file at once. OSError comes through.
+    """
+
+    def __init__(self, descriptor: int, position: int = 0) -> None:
+        """Take over a descriptor, positioned at its end."""
+        self._descriptor = descriptor
+        self._written = position
+        self._pending = bytearray()
+        self._reserve: IO[bytes] | None = None
+        self._reserved = 0
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes."""
+        return self._written + len(self._pending)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append."""
+        if len(data) < _BUFFER:
+            self._pending += data
+            if len(self._pending) >= _BUFFER:
+                self.flush()
+        else:
+            self.flush()
+            self._write_out(data)
+
+    def flush(self) -> None:
+        """Give everything to the system."""
+        with memoryview(bytes(self._pending)) as pending:
+            before = self._written
+            try:
+                self._write_out(pending)
+            finally:
+                del self._pending[: self._written - before]
+
+    def _write_out(self, data: bytes | memoryview) -> None:
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                count = os.write(self._descriptor, view[at:])
+                at += count
+                self._written += count
+
+    def cut(self, position: int) -> None:
+        """Drop what was written from `position` on."""
+        if position >= self._written:
+            del self._pending[position - self._written :]
+        else:
+            self._pending.clear()
+            os.ftruncate(self._descriptor, position)
+            os.lseek(self._descriptor, position, os.SEEK_SET)
+            self._written = position
+
+    def hold(self, folder: Path, size: int) -> None:
+        """Keep at least `size` bytes, and what is gathered, of the disk in `folder` for later."""
+        wanted = size + _BUFFER
+        if wanted <= self._reserved:
+            return
+        if self._reserve is None:
+            # A file without a name: nothing is left behind, whatever happens to us.
+            self._reserve = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        while self._reserved < max(wanted, min(2 * self._reserved, wanted + (64 << 20))):
+            self._reserved += self._reserve.write(bytes(_RESERVE_STEP))
+
+    def release(self) -> None:
+        """Give the reserve back to the disk."""
+        if self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        self.flush()
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file. What is gathered and not flushed is dropped."""
+        self.release()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

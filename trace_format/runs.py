@@ -1,0 +1,278 @@
+"""Runs: what was computed, appended to a file of the trace format under a lock.
+
+A run has no footer and is never renamed. A record is in it when all of it is: what a crash left
+half-written at the end is cut off by the next one who opens it for appending.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from trace_format import codec
+from trace_format.codec import Head
+from trace_format.dtypes import item_size
+from trace_format.errors import (
+    CannotOpen,
+    DiskFull,
+    Malformed,
+    NotATrace,
+    RunLocked,
+    TensorMissing,
+    TraceError,
+    Truncated,
+    Unwritable,
+    WrongBase,
+)
+from trace_format.file import TraceFile
+from trace_format.model import Block, Provenance, RunOutput, RunRecord
+from trace_format.output import FULL, Output
+from trace_format.records import MAGIC, MINOR, Op, Record, layout, pack_record, read_body, read_header
+from trace_format.scan import walk
+from trace_format.storage import Stored, check_size
+from trace_format.tensors import block_count, plain_bytes, write_tensor
+from trace_format.text import printable
+
+
+def open_run(path: str | os.PathLike[str], base_content_id: str, *, create: bool = True) -> Run:
+    """Open a run for appending, under a lock. A context manager.
+
+    Args:
+        path: The file.
+        base_content_id: `Trace.content_id` of the trace that it belongs to.
+        create: Whether to make a new one where there is none.
+
+    Raises:
+        RunLocked: If another process has it open for appending.
+        WrongBase: If it belongs to another trace.
+        CannotOpen: If the file cannot be had.
+        TraceError: If it is no run.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise CannotOpen(f"cannot open the run {printable(str(path))}: {error.strerror}") from None
+    try:
+        _lock(descriptor, path)
+        _begin(descriptor, path, bytes.fromhex(base_content_id))
+        return Run(path, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Open a run for reading, as far as it is whole now. A context manager.
+
+    Raises:
+        TraceError: If it cannot be opened, or is no run.
+    """
+    return Run(path, None)
+
+
+def _lock(descriptor: int, path: str | os.PathLike[str]) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunLocked(
+            f"the run {printable(str(path))} is open in another session; close that one, or give this one another file"
+        ) from None
+
+
+def _begin(descriptor: int, path: str | os.PathLike[str], base: bytes) -> None:
+    """Write the header if there is none yet, or check whose run it is."""
+    head = MAGIC + pack_record(len(MAGIC), Op.HEADER, codec.encode_head(Head("run", MINOR, base, Provenance())))
+    there = os.pread(descriptor, len(head), 0)
+    if len(there) < len(head) and head.startswith(there):  # new, or torn while it was begun
+        os.pwrite(descriptor, head, 0)
+        return
+    with suppress(Truncated):
+        file = TraceFile(path)
+        file.close()
+        if file.head.kind != "run":
+            raise NotATrace(f"{printable(str(path))} is a trace and no run; it is never written again")
+        if file.head.base != base:
+            raise WrongBase(f"the run {printable(str(path))} belongs to another trace, or to another carving of it")
+
+
+class Run:
+    """An open run: records by key, the last one of a key counts. Use from one thread."""
+
+    def __init__(self, path: str | os.PathLike[str], descriptor: int | None) -> None:
+        """See `open_run` and `read_run`; `descriptor` is that of a locked file, or None to read only."""
+        self._descriptor = descriptor
+        self._records: dict[str, RunRecord] = {}
+        self._tensors: dict[bytes, Record] = {}
+        self._stored: dict[bytes, Stored] = {}
+        self.damage: list[str] = []
+        self._file = TraceFile(path)
+        self._map: mmap.mmap = self._file.data
+        try:
+            if self._file.head.kind != "run" or self._file.head.base is None:
+                raise NotATrace(f"{printable(str(path))} is a trace and no run")
+            end = self._load()
+            if descriptor is not None:
+                os.ftruncate(descriptor, end)
+                os.lseek(descriptor, end, os.SEEK_SET)
+        except BaseException:
+            self._file.close()
+            raise
+        self._output = None if descriptor is None else Output(descriptor, end)
+
+    def _load(self) -> int:
+        """Read all records; returns where the last whole one ends."""
+        end = self._file.header_end
+        for record in walk(self._file.data, end, self._file.size, self._complain):
+            try:
+                body = read_body(self._file.data, record)
+                if record.opcode == Op.RESULT:
+                    result = codec.decode_result(body)
+                    self._records[result.key] = result
+                elif record.opcode == Op.TENSOR:
+                    if len(body) != 32 + 4 * block_count(record.bulk_size):
+                        raise Malformed("a tensor has another number of checksums than blocks")
+                    self._tensors[body[:32]] = record
+            except TraceError as error:
+                self._complain(error)
+                continue
+            end = record.end
+        return end
+
+    def _complain(self, error: TraceError) -> None:
+        if len(self.damage) < 50:
+            self.damage.append(str(error))
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._file.path
+
+    @property
+    def base(self) -> str:
+        """Content id of the trace that it belongs to."""
+        return (self._file.head.base or b"").hex()
+
+    def append(self, record: RunRecord, arrays: Sequence[npt.NDArray[Any] | None] = ()) -> RunRecord:
+        """Append a record, and the tensors of its outputs where they are given.
+
+        Args:
+            record: Its outputs say dtype and shape; their digests are filled in here.
+            arrays: One per output, None where there are no bytes to keep.
+
+        Raises:
+            Unwritable: If the run is open for reading, or an array is not what its output says.
+            DiskFull: If there is no room; the run is as it was before.
+        """
+        if self._output is None:
+            raise Unwritable("the run is open for reading only")
+        if arrays and len(arrays) != len(record.outputs):
+            raise Unwritable(f"{len(arrays)} arrays for {len(record.outputs)} outputs")
+        start = self._output.position
+        added: list[bytes] = []
+        try:
+            outputs = list(record.outputs)
+            for place, array in enumerate(arrays):
+                if array is not None:
+                    outputs[place] = replace(outputs[place], digest=self._append_tensor(outputs[place], array, added))
+            full = replace(record, outputs=tuple(outputs))
+            self._output.write(pack_record(self._output.position, Op.RESULT, codec.encode_result(full)))
+            self._output.flush()
+        except BaseException as error:
+            for digest in added:
+                del self._tensors[digest]
+            self._output.cut(start)
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise DiskFull(f"the disk is full: a result could not be kept in {self.path.name}") from error
+            raise
+        self._records[full.key] = full
+        return full
+
+    def _append_tensor(self, output: RunOutput, array: npt.NDArray[Any], added: list[bytes]) -> bytes:
+        assert self._output is not None
+        view = plain_bytes(array)
+        check_size(output.dtype, output.shape, len(view))
+        digest = hashlib.sha256(view).digest()
+        if digest not in self._tensors:
+            record = layout(self._output.position, Op.TENSOR, len(view), 32 + 4 * block_count(len(view)))
+            write_tensor(self._output, record, view, lambda: digest)
+            self._tensors[digest] = record
+            added.append(digest)
+        return digest
+
+    def get(self, key: str) -> RunRecord | None:
+        """The last record of a key."""
+        return self._records.get(key)
+
+    def records(self) -> Iterable[RunRecord]:
+        """The last record of every key, in the order in which the keys first came."""
+        return tuple(self._records.values())
+
+    def block(self, output: RunOutput) -> Block:
+        """Where the bytes of an output are, checked, for another process to map.
+
+        Raises:
+            TensorMissing: If they were not kept.
+        """
+        stored = self._find(output)
+        stored.check(0, stored.nbytes)
+        return stored.block
+
+    def array(self, output: RunOutput) -> npt.NDArray[Any]:
+        """The tensor of an output, read-only, without a copy.
+
+        Raises:
+            TensorMissing: If it was not kept.
+            BlockDamaged: If its bytes are not what was written.
+        """
+        stored = self._find(output)
+        count = stored.nbytes // item_size(output.dtype)
+        return stored.elements(output.dtype, 0, count).reshape(output.shape)
+
+    def _find(self, output: RunOutput) -> Stored:
+        if output.digest is None or output.digest not in self._tensors:
+            raise TensorMissing("the bytes of this output were not kept")
+        record = self._tensors[output.digest]
+        check_size(output.dtype, output.shape, record.bulk_size)
+        stored = self._stored.get(output.digest)
+        if stored is None:
+            if record.end > len(self._map):
+                self._map = self._map_again()
+            # The header knows its offset: what is there now must be what was there when it was listed.
+            body = read_body(self._map, read_header(self._map, record.offset, len(self._map)))
+            stored = Stored(str(self.path), self._map, record.bulk, record.bulk_size, body[32:])
+            self._stored[output.digest] = stored
+        return stored
+
+    def _map_again(self) -> mmap.mmap:
+        """Map what has grown since. Older arrays keep the older map."""
+        assert self._descriptor is not None
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+
+    def close(self) -> None:
+        """Let go of the file and its lock. Arrays that were handed out stay valid."""
+        self._stored.clear()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+        self._file.close()
+        with suppress(BufferError):
+            self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
