@@ -71,7 +71,7 @@ class Actor:
                 call(*args)
             except queue.Empty:
                 self._fire()
-            except Exception as error:  # noqa: BLE001 - the session goes on; the error is shown
+            except Exception as error:  # the session goes on; the error is shown
                 self._on_error(error)
 
     def _wait(self) -> float | None:
@@ -85,5 +85,5 @@ class Actor:
                 _, _, timer = heapq.heappop(self._timers)
                 if not timer.cancelled:
                     timer.call()
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # as above
             self._on_error(error)

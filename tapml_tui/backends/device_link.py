@@ -1,0 +1,361 @@
+"""The way to the device: the device worker and, on loopback, our own RPC server; kept alive.
+
+Lives on its backend's actor. It knows nothing of requests: it says when the device can be used,
+and when it was lost and who is to blame, and makes the connection anew by itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.frames import Header
+from tapml_tui.backends.process import WorkerProcess, describe_exit
+from tapml_tui.backends.protocol import Deadlines, State
+
+_LOSSES_IN_A_ROW = 4
+_BUSY_HINT = 3.0
+_SESSION_END = 5.0
+_RETRY_PAUSE = 0.5
+_REMOTE_TRIES = 4
+# Said by a session that was poisoned by an earlier call: the request that met it is innocent.
+_POISONED = ("pending_request_bytes_", "args.size() ==")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the device is. With neither `server` nor `tracker` it is our own server on loopback."""
+
+    device: str  # runtime: "cpu", "cuda", ...
+    server: tuple[str, int] | None = None
+    tracker: tuple[str, int] | None = None
+    key: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the server is started by us."""
+        return self.server is None and self.tracker is None
+
+    @property
+    def text(self) -> str:
+        """For the header: "loopback", "host:port"."""
+        place = self.server or self.tracker
+        return f"{place[0]}:{place[1]}" if place else "loopback"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The session went away.
+
+    Attributes:
+        words: What happened.
+        crashed: The process that ran the kernels died by itself: if a kernel ran, it is to blame.
+        deadline: We ended it, because something took too long or was interrupted.
+    """
+
+    words: str
+    crashed: bool = False
+    deadline: bool = False
+
+
+@dataclass
+class LinkEvents:
+    """Whom to tell, on the actor's thread."""
+
+    state: Callable[[State, str, float | None], None]
+    frame: Callable[[Header, list[np.ndarray]], None]  # "stage", "executed", "failed", "pong"
+    lost: Callable[[Loss], None]
+    usable: Callable[[], None]
+    log: Callable[[str, str], None]
+
+
+class DeviceLink:
+    """Connected, or on the way to be, or given up until `restart`."""
+
+    def __init__(self, actor: Actor, address: Address, *, deadlines: Deadlines, events: LinkEvents) -> None:
+        """Make it; nothing is started."""
+        self._actor, self._address, self._deadlines, self._events = actor, address, deadlines, events
+        self._worker: WorkerProcess | None = None
+        self._worker_ready = False
+        self._server: WorkerProcess | None = None
+        self._secret = ""
+        self._port: int | None = None
+        self.connected = False
+        self.gave_up = ""
+        self._connecting = False
+        self._closing = False
+        self._breaking: Loss | None = None  # the session ends; what comes then is known already
+        self._losses = 0
+        self._tries = 0
+        self._timers: dict[str, Timer] = {}
+
+    def begin(self) -> None:
+        """Start the processes, at the same time."""
+        self._events.state(State.STARTING, "", None)
+        if self._address.ours:
+            self._start_server()
+        self._start_worker()
+
+    def send(self, header: Header) -> None:
+        """A frame for the device worker."""
+        if self._worker is not None:
+            self._worker.send(header)
+
+    def worked(self) -> None:
+        """A request was answered: the device is well."""
+        self._losses = 0
+
+    def break_off(self, words: str) -> None:
+        """End the session, because what runs in it does not return."""
+        self._lose(Loss(words, deadline=True), session_may_hang=True)
+
+    def restart(self) -> None:
+        """Try again after it was given up, from scratch."""
+        if self._closing or not self.gave_up:
+            return
+        self.gave_up = ""
+        self._losses = self._tries = 0
+        self._events.state(State.CONNECTING, "starting again", None)
+        if self._address.ours and self._server is None:
+            self._start_server()
+        if self._worker is None:
+            self._start_worker()
+        self._connect()
+
+    def stop(self) -> list[WorkerProcess]:
+        """Kill everything; the processes are returned to be waited for."""
+        self._closing = True
+        for timer in self._timers.values():
+            timer.cancel()
+        processes = [process for process in (self._worker, self._server) if process is not None]
+        for process in processes:
+            process.kill()
+        return processes
+
+    # Processes.
+
+    def _start_server(self) -> None:
+        self._port = None
+        self._secret = secrets.token_hex(16)
+        try:
+            self._server = server = WorkerProcess(
+                "tapml_tui.backends.worker_server",
+                on_frame=lambda header, _: self._actor.post(self._server_frame, server, header),
+                on_exit=lambda code: self._actor.post(self._server_exit, server, code),
+                on_log=lambda line: self._events.log("info", line),
+                # Idle threads of TVM's pool would spin on the cores that the client needs.
+                environment={"TVM_THREAD_POOL_SPIN_COUNT": "0"},
+            )
+        except OSError as error:
+            self._give_up(f"the RPC server could not be started: {error.strerror}")
+            return
+        server.send({"op": "serve", "key": self._secret})
+        self._arm("server", self._deadlines.connect, server.kill)
+
+    def _start_worker(self) -> None:
+        self._worker_ready = False
+        try:
+            self._worker = worker = WorkerProcess(
+                "tapml_tui.backends.worker_device",
+                on_frame=lambda header, blocks: self._actor.post(self._worker_frame, worker, header, blocks),
+                on_exit=lambda code: self._actor.post(self._worker_exit, worker, code),
+                on_log=lambda line: self._events.log("info", line),
+            )
+        except OSError as error:
+            self._give_up(f"the device process could not be started: {error.strerror}")
+            return
+        self._arm("worker", self._deadlines.connect, worker.kill)
+
+    def _server_frame(self, server: WorkerProcess, header: Header) -> None:
+        if server is not self._server:
+            return
+        if header["op"] == "ready":
+            self._disarm("server")
+            self._port = header["port"]
+            self._connect()
+        elif header["op"] == "session_ended":
+            self._session_ended(header["code"])
+        elif header["op"] == "no_session" and self._breaking is not None:
+            self._finish(self._breaking)
+
+    def _session_ended(self, code: int) -> None:
+        words = f"the process that runs the kernels {describe_exit(code)}"
+        if self._breaking is None:
+            # Code 0 is the end of a session that the device worker let go of.
+            if code != 0 and self.connected:
+                self._lose(Loss(words, crashed=True))
+        elif self._breaking.deadline or code in (0, -signal.SIGKILL):  # ended by us, or because the worker went
+            self._finish(self._breaking)
+        else:
+            self._finish(Loss(words, crashed=True))
+
+    def _server_exit(self, server: WorkerProcess, code: int) -> None:
+        if server is not self._server or self._closing:
+            return
+        self._disarm("server")
+        was_ready, self._server, self._port = self._port is not None, None, None
+        words = f"the RPC server {describe_exit(code)}"
+        if self._breaking is not None:
+            self._finish(self._breaking if self._breaking.deadline else Loss(words))
+        elif self.connected:
+            self._lose(Loss(words))
+        elif not was_ready:
+            self._count_loss(words)
+        if not self.gave_up and self._server is None:
+            self._start_server()
+
+    def _worker_frame(self, worker: WorkerProcess, header: Header, blocks: list[np.ndarray]) -> None:
+        if worker is not self._worker:
+            return
+        match header["op"]:
+            case "ready":
+                self._disarm("worker")
+                self._worker_ready = True
+                self._connect()
+            case "connected":
+                self._connected(header["latency_ms"])
+            case "connect_failed":
+                self._connect_failed(header["reason"])
+            case "lost":
+                if self.connected and self._breaking is None:
+                    poisoned = any(words in header["detail"] for words in _POISONED)
+                    self._lose(
+                        Loss(
+                            f"the RPC session broke: {header['reason']}", crashed=not (poisoned or self._address.ours)
+                        ),
+                        session_may_hang=True,
+                    )
+            case _:
+                if self.connected and self._breaking is None:
+                    self._events.frame(header, blocks)
+
+    def _worker_exit(self, worker: WorkerProcess, code: int) -> None:
+        if worker is not self._worker or self._closing:
+            return
+        self._disarm("worker")
+        was_ready = self._worker_ready
+        self._worker, self._worker_ready = None, False
+        self._connecting = False
+        words = f"the device process {describe_exit(code)}"
+        if self._breaking is not None:
+            self._finish(self._breaking)
+        elif self.connected:
+            self._lose(Loss(words), session_may_hang=True)
+        elif not self.gave_up:
+            self._count_loss(words if was_ready else f"{words} while it loaded TVM")
+        if not self.gave_up and self._worker is None:
+            self._start_worker()
+
+    # The connection.
+
+    def _connect(self) -> None:
+        if self.gave_up or self.connected or self._connecting or self._breaking is not None:
+            return
+        if not self._worker_ready or (self._address.ours and self._port is None):
+            return
+        self._connecting = True
+        self._events.state(State.CONNECTING, "", None)
+        address = self._address
+        place = ("127.0.0.1", self._port) if address.ours else address.server
+        self.send(
+            {
+                "op": "connect",
+                "address": place,
+                "tracker": address.tracker,
+                "key": self._secret if address.ours else address.key,
+                "device": address.device,
+            }
+        )
+        self._arm("connect", self._deadlines.connect, self._connect_overdue)
+        self._arm("busy", _BUSY_HINT, self._say_busy)
+
+    def _say_busy(self) -> None:
+        where = "the tracker has no free device" if self._address.tracker else "the server does not answer"
+        self._events.state(State.CONNECTING, f"{where}: busy with another session? waiting", None)
+
+    def _connect_overdue(self) -> None:
+        """The call never returns: only killing its process ends it."""
+        self._connecting = False
+        self._disarm("busy")
+        self._give_up(
+            f"{self._address.text} did not answer within {self._deadlines.connect:.0f} s: it is busy with another "
+            "session, or is no TVM RPC server. Free it, then press R"
+        )
+        for process in (self._worker, self._server):
+            if process is not None:
+                process.kill()
+
+    def _connected(self, latency_ms: float) -> None:
+        self._connecting = False
+        self._disarm("connect")
+        self._disarm("busy")
+        self._disarm("again")
+        self.connected = True
+        self._tries = 0
+        self._events.state(State.READY, "", latency_ms)
+        self._events.usable()
+
+    def _connect_failed(self, reason: str) -> None:
+        self._connecting = False
+        self._disarm("connect")
+        self._disarm("busy")
+        self._tries += 1
+        words = f"no connection to {self._address.text}: {reason}"
+        if self._tries >= _REMOTE_TRIES:
+            self._give_up(f"{words}. Is the server running, and is the key right? Then press R")
+            return
+        self._events.state(State.CONNECTING, words, None)
+        self._arm("again", _RETRY_PAUSE * self._tries, self._connect)
+
+    # Losing it.
+
+    def _lose(self, loss: Loss, *, session_may_hang: bool = False) -> None:
+        """The session is of no use any more. Its end is waited for, where it is ours to know."""
+        if not self.connected or self._breaking is not None:
+            return
+        if session_may_hang and self._server is not None and self._port is not None:
+            self._breaking = loss
+            self._server.send({"op": "end_session"})
+            self._arm("session", _SESSION_END, self._server.kill)
+        elif loss.deadline and self._worker is not None:
+            self._breaking = loss
+            self._worker.kill()
+        else:
+            self._finish(loss)
+
+    def _finish(self, loss: Loss) -> None:
+        self._disarm("session")
+        self._breaking = None
+        self.connected = False
+        self._connecting = False
+        self._events.log("warning", loss.words)
+        self._events.state(State.LOST, loss.words, None)
+        self._events.lost(loss)
+        if not (loss.crashed or loss.deadline):
+            self._count_loss(loss.words)
+        self._connect()
+
+    def _count_loss(self, words: str) -> None:
+        self._losses += 1
+        if self._losses >= _LOSSES_IN_A_ROW:
+            self._give_up(f"{words}, {self._losses} times in a row; press R to try again")
+
+    def _give_up(self, why: str) -> None:
+        self.gave_up = why
+        self.connected = False
+        self._events.state(State.FAILED, why, None)
+        self._events.lost(Loss(why))
+
+    def _arm(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+        self._disarm(name)
+        self._timers[name] = self._actor.later(seconds, call)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()

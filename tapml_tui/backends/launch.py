@@ -1,0 +1,99 @@
+"""From the options of the command line to the two backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tapml_tui.backends.device_link import Address
+from tapml_tui.backends.kernels import CompilerSettings
+from tapml_tui.backends.protocol import Backend, Deadlines
+from tapml_tui.backends.source import SourceBackend
+from tapml_tui.backends.target import TargetBackend, target_kind
+
+# The runtime that executes what a kind of target compiles to, where it is not named like the kind.
+_RUNTIMES = {"llvm": "cpu", "c": "cpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """Where the target is and what is compiled for it.
+
+    Attributes:
+        target: TVM target: a kind, or JSON.
+        rpc: HOST:PORT of a running server; without it and `tracker`, one of our own on loopback.
+        tracker: HOST:PORT of a tracker; needs `key`.
+        key: Of the server, or of the device at the tracker.
+        device: Runtime of the device; without, it follows from `target`.
+        lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
+        allow_ops: Operators outside of aten and prims that may run: names or namespaces.
+    """
+
+    target: str = "llvm"
+    rpc: str | None = None
+    tracker: str | None = None
+    key: str | None = None
+    device: str | None = None
+    lower: str | None = None
+    allow_ops: tuple[str, ...] = ()
+
+
+def make_backends(
+    options: TargetOptions, *, deadlines: Deadlines | None = None, cache_dir: Path | None = None
+) -> tuple[Backend, Backend]:
+    """The source and the target; nothing is started.
+
+    Args:
+        options: Of the command line.
+        deadlines: How long what may take.
+        cache_dir: Of compiled kernels; by default that of the user.
+
+    Raises:
+        ValueError: If an address is none.
+    """
+    deadlines = deadlines or Deadlines()
+    source = SourceBackend(allow_ops=options.allow_ops, deadlines=deadlines)
+    target = TargetBackend(
+        address_of(options),
+        CompilerSettings(
+            target=options.target,
+            lower=str(Path(options.lower).resolve()) if options.lower else None,
+            allow=tuple(sorted(options.allow_ops)),
+            # A library for another machine is linked there.
+            suffix=".tar" if "mtriple" in options.target else ".so",
+        ),
+        cache_folder=cache_dir or default_cache(),
+        deadlines=deadlines,
+    )
+    return source, target
+
+
+def default_cache() -> Path:
+    """Where compiled kernels are kept."""
+    return platformdirs.user_cache_path("tapml-tui") / "kernels"
+
+
+def address_of(options: TargetOptions) -> Address:
+    """Where the device is.
+
+    Raises:
+        ValueError: If an address is no HOST:PORT.
+    """
+    kind = target_kind(options.target)
+    return Address(
+        device=options.device or _RUNTIMES.get(kind, kind),
+        server=_host_port(options.rpc),
+        tracker=_host_port(options.tracker),
+        key=options.key or "",
+    )
+
+
+def _host_port(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{text} is no address: write HOST:PORT")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,305 @@
+"""The target side: TVM kernels on a device at the other end of an RPC link."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tapml_tui.backends import replies
+from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.device_link import Address, DeviceLink, LinkEvents, Loss
+from tapml_tui.backends.frames import Header
+from tapml_tui.backends.kernel_cache import NoKernel
+from tapml_tui.backends.kernels import CompilerSettings, KernelEvents, Kernels
+from tapml_tui.backends.operands import request_to_wire
+from tapml_tui.backends.protocol import (
+    BackendStatus,
+    Deadlines,
+    Execute,
+    Failed,
+    KernelText,
+    LogLine,
+    Prepared,
+    Reply,
+    Sink,
+    Stage,
+    State,
+    Unit,
+)
+
+TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
+_CLOSED = "the session was closed"
+# Enough that the device never waits for us, few enough that a loss costs little.
+_IN_FLIGHT = 8
+# What was under way when the user interrupted may be done in a moment; after this it hangs.
+_GRACE = 1.0
+# A kernel that took the device with it this often is not tried again until `restart`.
+_DEATHS_OF_ONE_KERNEL = 2
+
+
+@dataclass
+class _Pending:
+    request: Execute
+    signature: str
+    ticket: int | None = None  # of the device worker, once sent
+    stage: Stage = Stage.UPLOAD
+    losses: int = 0
+
+
+class TargetBackend:
+    """Executes units on a device; `protocol.Backend`."""
+
+    id = "target"
+
+    def __init__(
+        self,
+        address: Address,
+        compiler: CompilerSettings,
+        *,
+        cache_folder: Path,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        """Make it; nothing is started.
+
+        Args:
+            address: Where the device is.
+            compiler: What kernels are compiled for, and how.
+            cache_folder: Of compiled kernels.
+            deadlines: How long what may take.
+        """
+        self._deadlines = deadlines or Deadlines()
+        self._sink: Sink = lambda reply: None
+        self._actor = Actor("target", self._program_error)
+        self._title = f"{target_kind(compiler.target)} @{address.text}"
+        self._kernels = Kernels(
+            self._actor,
+            compiler,
+            cache_folder=cache_folder,
+            deadlines=self._deadlines,
+            events=KernelEvents(self._pump, self._progress, self._text, self._log),
+        )
+        self._link = DeviceLink(
+            self._actor,
+            address,
+            deadlines=self._deadlines,
+            events=LinkEvents(self._status, self._frame, self._lost, self._pump, self._log),
+        )
+        self._missing = ""
+        self._closed = False
+        self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by request id, in order
+        self._sent: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, in order
+        self._tickets = 0
+        self._deadline: Timer | None = None
+        self._killers: Counter[str] = Counter()
+
+    def start(self, sink: Sink) -> None:
+        """See `protocol.Backend`."""
+        self._sink = sink
+        self._actor.post(self._begin)
+        self._actor.start()
+
+    def prepare(self, units: Sequence[Unit]) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._prepare, tuple(units))
+
+    def execute(self, request: Execute) -> None:
+        """See `protocol.Backend`."""
+        if self._closed:
+            self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
+        else:
+            self._actor.post(self._execute, request)
+
+    def describe(self, unit: Unit) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._kernels.describe, unit)
+
+    def interrupt(self) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._interrupt)
+
+    def restart(self) -> None:
+        """See `protocol.Backend`."""
+        self._actor.post(self._restart)
+
+    def close(self) -> None:
+        """See `protocol.Backend`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._actor.post(self._fail_all, _CLOSED)
+        self._actor.stop(timeout=5)
+        processes = [*self._link.stop(), self._kernels.stop()]
+        for process in processes:
+            if process is not None:
+                process.join(5)
+
+    # Everything below runs on the actor's thread.
+
+    def _begin(self) -> None:
+        if importlib.util.find_spec("tvm") is None:
+            self._missing = TVM_MISSING
+            self._status(State.MISSING, TVM_MISSING, None)
+            return
+        self._link.begin()  # first: it is what everybody waits for
+        self._kernels.begin()
+
+    def _prepare(self, units: Sequence[Unit]) -> None:
+        if not self._missing:
+            self._kernels.want(units)
+
+    def _execute(self, request: Execute) -> None:
+        if self._closed:
+            self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
+        elif self._missing or self._link.gave_up:
+            self._sink(Failed(request.id, False, Stage.CONNECT, self._missing or self._link.gave_up, device_lost=True))
+        else:
+            self._waiting[request.id] = _Pending(request, request.unit.signature)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Send what can be sent, in order: a kernel that is not there yet holds up what comes after it."""
+        for pending in list(self._waiting.values()):
+            if pending.ticket is not None:
+                continue
+            kernel = self._kernels.get(pending.signature)
+            if kernel is None:
+                self._kernels.want([pending.request.unit], urgent=True)
+                return
+            if isinstance(kernel, NoKernel):
+                self._answer(
+                    pending, Failed(pending.request.id, kernel.unsupported, kernel.stage, kernel.reason, kernel.detail)
+                )
+                continue
+            if self._killers[pending.signature] >= _DEATHS_OF_ONE_KERNEL:
+                reason = "not run: this kernel took the device with it before; restart the target to try again"
+                self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason))
+                continue
+            if not self._link.connected or len(self._sent) >= _IN_FLIGHT:
+                return
+            pending.ticket = self._tickets
+            self._tickets += 1
+            self._sent[pending.ticket] = pending
+            self._link.send(
+                {
+                    "op": "execute",
+                    "ticket": pending.ticket,
+                    "library": kernel.library,
+                    "function": kernel.function,
+                    "identity": list(kernel.identity),
+                    **request_to_wire(pending.request),
+                }
+            )
+
+    def _frame(self, header: Header, blocks: list[np.ndarray]) -> None:
+        if header["op"] == "pong":
+            self._watch(None)
+            return
+        pending = self._sent.get(header["ticket"])
+        if pending is None:
+            return
+        if header["op"] == "stage":
+            pending.stage = Stage(header["stage"])
+            limit = self._deadlines.run if pending.stage is Stage.RUN else self._deadlines.transfer
+            doing = "did not return" if pending.stage is Stage.RUN else f"did not {pending.stage}"
+            self._watch(limit, f"{pending.request.label} {doing} within {limit:.0f} s")
+            return
+        self._watch(None)
+        del self._sent[header["ticket"]]
+        self._link.worked()
+        request_id = pending.request.id
+        executed = header["op"] == "executed"
+        self._answer(
+            pending, replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
+        )
+        self._pump()
+
+    def _watch(self, seconds: float | None, why: str = "") -> None:
+        """(Re)arm the one deadline there is: that of what the device does at the moment."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds is not None:
+            self._deadline = self._actor.later(seconds, lambda: self._link.break_off(why))
+
+    def _lost(self, loss: Loss) -> None:
+        """Answer the request that is to blame; the others are done again when the device is back."""
+        self._watch(None)
+        sent, self._sent = self._sent, OrderedDict()
+        for pending in sent.values():
+            pending.ticket = None
+        if self._link.gave_up:
+            self._fail_all(self._link.gave_up, device_lost=True)
+            return
+        if not sent:
+            return
+        pending = next(iter(sent.values()))
+        pending.losses += 1
+        ran = pending.stage is Stage.RUN
+        if loss.deadline or (loss.crashed and ran):
+            self._killers[pending.signature] += ran
+            reason = loss.words if loss.deadline else f"{pending.request.label} took the device with it: {loss.words}"
+        elif pending.losses > 1:
+            reason = f"the device was lost twice at {pending.request.label}: {loss.words}"
+        else:
+            pending.stage = Stage.UPLOAD
+            return
+        self._answer(pending, Failed(pending.request.id, False, pending.stage, reason, loss.words, device_lost=True))
+
+    def _interrupt(self) -> None:
+        self._kernels.interrupt()
+        under_way = bool(self._sent)
+        self._fail_all("interrupted")
+        if under_way:
+            self._link.send({"op": "drop", "below": self._tickets})
+            self._link.send({"op": "ping"})
+            self._watch(_GRACE, "what was interrupted did not end")
+
+    def _restart(self) -> None:
+        self._killers.clear()
+        if self._missing:
+            self._missing = ""
+            self._begin()
+            return
+        self._kernels.retry()
+        self._link.restart()
+
+    def _fail_all(self, reason: str, *, device_lost: bool = False) -> None:
+        self._sent.clear()
+        for pending in list(self._waiting.values()):
+            stage = Stage.CONNECT if device_lost else pending.stage
+            self._answer(pending, Failed(pending.request.id, False, stage, reason, device_lost=device_lost))
+
+    def _answer(self, pending: _Pending, reply: Reply) -> None:
+        if self._waiting.pop(pending.request.id, None) is not None:
+            self._sink(reply)
+
+    def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
+        self._sink(BackendStatus(self.id, state, detail, latency_ms, self._title))
+
+    def _progress(self, done: int, total: int) -> None:
+        self._sink(Prepared(self.id, done, total))
+
+    def _text(self, signature: str, sections: tuple[tuple[str, str], ...]) -> None:
+        self._sink(KernelText(signature, sections))
+
+    def _log(self, level: str, line: str) -> None:
+        self._sink(LogLine(self.id, level, line))
+
+    def _program_error(self, error: BaseException) -> None:
+        self._log("error", f"error of this program: {type(error).__name__}: {error}")
+
+
+def target_kind(target: str) -> str:
+    """The kind of a tvm target, for the header: "llvm" of '{"kind": "llvm", ...}' and of "llvm -mcpu=x"."""
+    if target.lstrip().startswith("{"):
+        try:
+            return str(json.loads(target)["kind"])
+        except (ValueError, KeyError, TypeError):
+            return "?"
+    return target.split(maxsplit=1)[0] if target.split() else "?"

@@ -1,0 +1,153 @@
+"""Our own TVM RPC server on loopback.
+
+Started with `python -m`; imported by nobody. It does what `tvm.exec.rpc_server` does (one forked
+session at a time, `ServerLoop` of the TVM runtime), and three things that the stock server does
+not: it goes on after a session has crashed, it ends a session that hangs when we say so, and it
+dies with us. The key is a secret of this session: a TVM RPC server executes whatever it is sent,
+and loopback is open to every user of the machine.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tapml_tui.backends.child import Channel, die_with_parent, limit_resources
+from tapml_tui.backends.frames import Header
+
+# Of the handshake of TVM's RPC (tvm/rpc/base.py), in which numbers are little-endian int32.
+_MAX_KEY = 1024
+_HANDSHAKE_SECONDS = 10.0
+
+
+class _Sessions:
+    """The one session child there may be, shared by the thread that reads frames."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    def began(self, pid: int) -> None:
+        with self._lock:
+            self._pid = pid
+
+    def wait(self, pid: int) -> int:
+        """Its wait status. The zombie is reaped under the lock, so that `end` kills no stranger."""
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            self._pid = 0
+            return os.waitpid(pid, 0)[1]
+
+    def end(self) -> bool:
+        """Kill it; whether there was one."""
+        with self._lock:
+            if self._pid:
+                os.kill(self._pid, signal.SIGKILL)
+            return bool(self._pid)
+
+
+def main() -> None:
+    """Serve until our parent goes away."""
+    sessions = _Sessions()
+
+    def urgent(header: Header) -> bool:
+        if header["op"] == "end_session" and not sessions.end():
+            channel.send({"op": "no_session"})
+        return header["op"] == "end_session"
+
+    channel = Channel(urgent)
+    limit_resources()
+    header, _ = channel.receive()
+    key = str(header["key"])
+    # The runtime alone, without torch, loads in a fifth of the time.
+    os.environ["TVM_USE_RUNTIME_LIB"] = "1"
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    from tvm.rpc import base, server
+
+    def handshake(connection: socket.socket) -> bool:
+        connection.settimeout(_HANDSHAKE_SECONDS)
+        magic, size = struct.unpack("<ii", _receive(connection, 8))
+        if magic != base.RPC_MAGIC or not 0 <= size <= _MAX_KEY:
+            return False
+        words = _receive(connection, size).split()
+        if not words or not hmac.compare_digest(words[0], f"client:{key}".encode()):
+            connection.sendall(struct.pack("<i", base.RPC_CODE_MISMATCH))
+            return False
+        answer = b"server:loopback"
+        connection.sendall(struct.pack("<ii", base.RPC_CODE_SUCCESS, len(answer)) + answer)
+        connection.settimeout(None)
+        return True
+
+    def serve(connection: socket.socket) -> None:
+        folder = tempfile.mkdtemp(prefix="tapml-tui-rpc-")
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                die_with_parent(parent)
+                channel.close_in_fork()
+                listener.close()
+                os.chdir(folder)
+                server._serve_loop(connection, None, _Folder(folder))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        sessions.began(pid)
+        connection.close()
+        begun = time.monotonic()
+        status = sessions.wait(pid)
+        shutil.rmtree(folder, ignore_errors=True)
+        code = os.waitstatus_to_exitcode(status)
+        channel.send({"op": "session_ended", "code": code, "seconds": time.monotonic() - begun})
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(8)
+    channel.send({"op": "ready", "port": listener.getsockname()[1]})
+    while True:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            accepted = handshake(connection)
+        except (OSError, EOFError, struct.error):
+            accepted = False
+        if accepted:
+            serve(connection)
+        connection.close()
+
+
+class _Folder:
+    """What TVM asks of the folder that uploads go to."""
+
+    def __init__(self, path: str) -> None:
+        self.temp_dir = path
+        self.libs: list[object] = []
+
+    def relpath(self, name: str) -> str:
+        path = Path(self.temp_dir, name).resolve()
+        if not path.is_relative_to(self.temp_dir):
+            raise ValueError("a file name that leaves the session's folder")
+        return str(path)
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+if __name__ == "__main__":
+    main()
