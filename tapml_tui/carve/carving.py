@@ -1,0 +1,222 @@
+"""The whole of it: export every set of shapes, see that there is room, execute and record every case."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tapml_tui.carve.export import cast_floats
+from tapml_tui.carve.prepare import Prepared, prepare
+from tapml_tui.carve.provenance import provenance
+from tapml_tui.carve.record import Recorder
+from tapml_tui.carve.sink import Sink
+from tapml_tui.carve.size import check_room, estimate
+from tapml_tui.carve.workload import Workload, WorkloadCase
+from trace_format import TraceWriter
+from trace_format.model import Case, FromCase, InputKind, OutputKind
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far carving is: node executions and bytes, done and in all (bytes: at most)."""
+
+    steps: int
+    total_steps: int
+    written: int
+    estimated: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What carving did.
+
+    Attributes:
+        out: The trace.
+        graphs: How many sets of shapes there were.
+        cases: How many cases.
+        nodes: Nodes of all graphs.
+        estimated: Bytes announced before anything was written.
+        size: Bytes of the file.
+        notes: What could not be recorded, or is to be known, one sentence each.
+        export_seconds: Spent in torch.export.
+        record_seconds: Spent executing, judging and writing.
+    """
+
+    out: Path
+    graphs: int
+    cases: int
+    nodes: int
+    estimated: int
+    size: int
+    notes: tuple[str, ...]
+    export_seconds: float
+    record_seconds: float
+
+
+def carve(
+    module: torch.nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path,
+    **options: Any,
+) -> Report:
+    """Record a model on one input. See `carve_workload` for the options and for several inputs."""
+    return carve_workload(Workload(module, (WorkloadCase("input", args, kwargs or {}),)), out=out, **options)
+
+
+def carve_workload(
+    workload: Workload,
+    *,
+    out: str | Path,
+    floors: bool = True,
+    max_size: int | None = None,
+    include: str | None = None,
+    dtype: torch.dtype | None = None,
+    weights: str | Path | None = None,
+    strict: bool = False,
+    command: str = "",
+    model_file: Path | None = None,
+    on_size: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Record a model on every case of a workload.
+
+    Args:
+        workload: The model and its cases. The module is not changed.
+        out: The trace to write; it appears when it is whole.
+        floors: Compute the float64 noise floors.
+        max_size: Refuse to write more than this many bytes.
+        include: Glob over paths and node ids: record only these nodes, with their inputs.
+        dtype: Cast floating weights and inputs to it first.
+        weights: A `.safetensors` in the trace's folder; tensors found in it are referred to, not copied.
+        strict: Have torch.export trace by bytecode (its `strict=True`).
+        command: For the record.
+        model_file: For the record; source lines are written relative to its folder.
+        on_size: Told the size that the trace will have at most, before anything is written.
+        on_progress: Told how far it is, about once a node.
+
+    Raises:
+        CarveError: The model cannot be exported, or there is no room.
+        DiskFull: The disk filled up all the same; what was written is a readable trace.
+    """
+    out = Path(out).absolute()
+    if dtype is not None:
+        workload = _cast(workload, dtype)
+    started = time.perf_counter()
+    folder = str(model_file.absolute().parent) if model_file is not None else ""
+    prepared = prepare(workload, folder=folder, include=include, strict=strict)
+    exported = time.perf_counter()
+    needed = estimate(map(prepared.plan, range(len(workload.cases))), weights is not None)
+    on_size(needed)
+    check_room(needed, out, max_size)
+    notes = _notes(prepared)
+    origin = provenance(
+        command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
+    )
+    with TraceWriter(out, origin, max_bytes=max_size) as writer:
+        referred = writer.add_weights(Path(weights)) if weights is not None else {}
+        digests = _record(workload, prepared, writer, floors=floors, needed=needed, on_progress=on_progress)
+        if weights is not None:
+            notes.append(_weights_note(digests, set(referred.values()), Path(weights).name))
+        for note in notes:
+            writer.add_note(note)
+    return Report(
+        out=out,
+        graphs=len(prepared.plans),
+        cases=len(workload.cases),
+        nodes=sum(len(plan.steps) for plan in prepared.plans),
+        estimated=needed,
+        size=out.stat().st_size,
+        notes=tuple(notes),
+        export_seconds=exported - started,
+        record_seconds=time.perf_counter() - exported,
+    )
+
+
+def _cast(workload: Workload, dtype: torch.dtype) -> Workload:
+    module = copy.deepcopy(workload.module).to(dtype)
+    cases = (
+        replace(c, args=cast_floats(c.args, dtype), kwargs=cast_floats(dict(c.kwargs), dtype)) for c in workload.cases
+    )
+    return replace(workload, module=module, cases=tuple(cases))
+
+
+def _record(
+    workload: Workload,
+    prepared: Prepared,
+    writer: TraceWriter,
+    *,
+    floors: bool,
+    needed: int,
+    on_progress: Callable[[Progress], None],
+) -> Mapping[str, bytes]:
+    """Write graphs and cases; the digests of the weights, by name."""
+    for number in range(len(prepared.plans)):
+        _add_graph(writer, prepared, number, type(workload.module).__name__)
+    total = sum(len(prepared.plan(i).steps) for i in range(len(workload.cases)))
+    done = 0
+    sink = Sink(writer)
+
+    def on_step() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(done, total, sink.written, needed))
+
+    try:
+        recorder = Recorder(sink, floors=floors)
+        results: list[Mapping[int, Any]] = []
+        for i, case in enumerate(workload.cases):
+            plan, handed = prepared.plan(i), prepared.handed[i]
+            recorded = Case(
+                case.name,
+                prepared.graph_of_case[i],
+                tuple((g, FromCase(c, prepared.plan(c).user_outputs[o])) for g, (c, o) in sorted(handed.items())),
+            )
+            sink.submit(partial(writer.add_case, recorded))
+            outputs = recorder.run(plan, prepared.inputs(i, results), i, on_step)
+            results.append({n: outputs[j] for n, j in enumerate(plan.user_outputs) if prepared.hands_on(i, n)})
+        sink.close()
+    finally:
+        sink.stop()
+    return recorder.weight_digests
+
+
+def _add_graph(writer: TraceWriter, prepared: Prepared, number: int, name: str) -> None:
+    plan = prepared.plans[number]
+    cases = [i for i, graph in enumerate(prepared.graph_of_case) if graph == number]
+    taken = {g for i in cases for g in prepared.handed[i]}
+    handed_on = {o for i in cases for n, o in enumerate(plan.user_outputs) if prepared.hands_on(i, n)}
+    writer.add_graph(
+        name if len(prepared.plans) == 1 else f"{name} {number + 1}",
+        [replace(g, kind=InputKind.STATE) if i in taken else g for i, g in enumerate(plan.inputs)],
+        [replace(o, kind=OutputKind.STATE) if i in handed_on else o for i, o in enumerate(plan.outputs)],
+        [step.node for step in plan.steps],
+    )
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    """What could not be recorded, node by node."""
+    notes = []
+    for number, plan in enumerate(prepared.plans):
+        where = f"graph {number}: " if len(prepared.plans) > 1 else ""
+        left_out = sum(not step.included for step in plan.steps)
+        if left_out:
+            notes.append(f"{where}{left_out} of {len(plan.steps)} nodes left out by --include")
+        notes += [f"{where}{step.node.id}: {step.node.note}" for step in plan.steps if not step.alone and step.included]
+    return notes
+
+
+def _weights_note(digests: Mapping[str, bytes], referred: Collection[bytes], file: str) -> str:
+    copied = sorted(name for name, digest in digests.items() if digest not in referred)
+    said = f"{len(digests) - len(copied)} of {len(digests)} weights are those in {file}, by reference"
+    if not copied:
+        return said
+    return f"{said}; copied, because they are not in it: {', '.join(copied[:8])}{', ...' if len(copied) > 8 else ''}"

@@ -1,0 +1,221 @@
+"""The noise floors: how far the source's own rounding puts it from a float64 replay.
+
+*Isolated*: one node on its recorded inputs. *Chained*: the whole model from the case's inputs, where
+integers and booleans (indices, masks, routing) are taken from the recording, so that a near tie does
+not send the replay down another path.
+
+A chained value is only kept where it differs from the recorded one: a reference without an entry in
+`Replay._chained` is known exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+
+from tapml_tui.carve.kinds import Kind
+from tapml_tui.carve.plan import Ref, Step, fill
+from tapml_tui.operators import flat_outputs
+from trace_format.model import Floor, NodeRef
+
+EXACT = Floor(0.0, 0.0, "exact")
+
+BOUND_ULPS = 16
+"""Where no replay can be had, the floor is this many units in the last place of the largest element."""
+
+WEIGHT_CACHE_BYTES = 4 << 30
+"""Weights in float64 are kept from case to case up to this much; beyond it they are converted again."""
+
+_CHUNK = 1 << 16  # elements: what is subtracted is still in the cache when its norm is taken
+
+_WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128} | dict.fromkeys(
+    (
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.float8_e4m3fn,
+        torch.float8_e4m3fnuz,
+        torch.float8_e5m2,
+        torch.float8_e5m2fnuz,
+        torch.float8_e8m0fnu,
+    ),
+    torch.float64,
+)
+
+
+def widen(tensor: torch.Tensor) -> torch.Tensor:
+    """In double precision; integers and booleans as they are."""
+    return tensor.to(_WIDE.get(tensor.dtype, tensor.dtype))
+
+
+def distance(reference: torch.Tensor, replayed: torch.Tensor) -> tuple[float, float]:
+    """Largest absolute distance and root mean square of the distance, both tensors in double precision.
+
+    Elements where either is NaN or infinite count nothing: their distance has no size.
+    """
+    count = reference.numel()
+    if count == 0:
+        return 0.0, 0.0
+    if count <= _CHUNK:
+        largest, norm = _norms(reference - replayed)
+        return largest, norm / count**0.5
+    largest, squares = 0.0, 0.0
+    for a, b in zip(reference.reshape(-1).split(_CHUNK), replayed.reshape(-1).split(_CHUNK), strict=True):
+        part, norm = _norms(a - b)
+        largest, squares = max(largest, part), squares + norm * norm
+    return largest, (squares / count) ** 0.5
+
+
+def _norms(difference: torch.Tensor) -> tuple[float, float]:
+    largest = float(torch.linalg.vector_norm(difference, float("inf")))
+    if not largest < float("inf"):  # NaN or infinite somewhere
+        difference = torch.where(torch.isfinite(difference), difference, 0.0)
+        largest = float(torch.linalg.vector_norm(difference, float("inf")))
+    return largest, float(torch.linalg.vector_norm(difference))
+
+
+def bound(value: torch.Tensor) -> Floor:
+    """The floor where no replay could be had: `BOUND_ULPS` units of the largest element, on average one of each."""
+    wide = widen(value)
+    epsilon = torch.finfo(value.dtype).eps
+    largest, rms = distance(wide, torch.zeros_like(wide))
+    return Floor(BOUND_ULPS * epsilon * largest, epsilon * rms, "bound")
+
+
+class WideWeights:
+    """Weights in double precision, converted once while they fit."""
+
+    def __init__(self, limit: int = WEIGHT_CACHE_BYTES) -> None:
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._room = limit
+
+    def get(self, weight: torch.Tensor) -> torch.Tensor:
+        """`widen(weight)`, from the cache if it is there."""
+        if (found := self._kept.get(id(weight))) is not None:
+            return found[1]
+        wide = widen(weight)
+        size = wide.numel() * wide.itemsize
+        if size <= self._room:
+            self._room -= size
+            self._kept[id(weight)] = (weight, wide)  # holding on to the weight keeps its id its own
+        return wide
+
+
+class Replay:
+    """The float64 replay of one case, step by step beside the recording."""
+
+    def __init__(self, recorded: Mapping[Ref, Any], wide_weights: WideWeights, weights: Collection[Ref]) -> None:
+        """Follow a recording.
+
+        Args:
+            recorded: What was recorded of every value that is still needed; the caller keeps it up to date.
+            wide_weights: Shared by all cases.
+            weights: Which references are parameters, buffers or constants.
+        """
+        self._recorded = recorded
+        self._wide_weights = wide_weights
+        self._weights = weights
+        self._wide: dict[Ref, torch.Tensor] = {}
+        self._chained: dict[Ref, torch.Tensor] = {}
+
+    def forget(self, refs: tuple[Ref, ...]) -> None:
+        """Nobody reads these any more."""
+        for ref in refs:
+            self._wide.pop(ref, None)
+            self._chained.pop(ref, None)
+
+    def floors(self, index: int, step: Step) -> list[tuple[Floor | None, Floor | None]]:
+        """Isolated and chained floor of each output of step `index`, whose outputs are recorded already."""
+        refs = [NodeRef(index, i) for i in range(step.node.outputs)]
+        values = [self._recorded[ref] for ref in refs]
+        moving = [(isinstance(v, torch.Tensor) and v.dtype in _WIDE) or _is_double(v) for v in values]
+        if step.kind in (Kind.UNINITIALISED, Kind.RANDOM):
+            return [(None, None)] * len(refs)
+        if not any(moving):
+            return [(EXACT, EXACT) if isinstance(v, torch.Tensor) else (None, None) for v in values]
+        drifted = any(ref in self._chained for ref in step.reads)
+        isolated = None if step.kind is Kind.MOVES else self._try(step, self._wide_recorded, values)
+        chained = self._try(step, self._wide_chained, values) if drifted else isolated
+        floors: list[tuple[Floor | None, Floor | None]] = []
+        for i, (ref, value, floating) in enumerate(zip(refs, values, moving, strict=True)):
+            if not floating:
+                floors.append((EXACT, EXACT) if isinstance(value, torch.Tensor) else (None, None))
+                continue
+            alone = EXACT if step.kind is Kind.MOVES else self._compare(ref, isolated, i)
+            together = self._chain(step, ref, chained, i) if drifted else alone
+            if not drifted and isolated is not None:
+                self._chained[ref] = isolated[i]
+            floors.append((alone, together))
+        return floors
+
+    def _compare(self, ref: Ref, replayed: list[Any] | None, output: int) -> Floor:
+        if replayed is None:
+            return bound(self._recorded[ref])
+        return Floor(*distance(self._wide_recorded(ref), replayed[output]))
+
+    def _chain(self, step: Step, ref: NodeRef, replayed: list[Any] | None, output: int) -> Floor:
+        if replayed is not None:
+            self._chained[ref] = replayed[output]
+            return Floor(*distance(self._wide_recorded(ref), replayed[output]))
+        # No double precision for this operator: its own precision on the drifted inputs passes their drift
+        # on, and the bound stands for what it adds itself.
+        own = bound(self._recorded[ref])
+        narrow = self._try(step, self._narrow_chained, None)
+        if narrow is None or not _same_shape(narrow[output], self._recorded[ref]):
+            return own
+        self._chained[ref] = narrow[output]
+        largest, rms = distance(self._wide_recorded(ref), narrow[output])
+        return Floor(largest + own.max_abs, rms + own.rms, "bound")
+
+    def _try(self, step: Step, lookup: Callable[[Ref], Any], values: list[Any] | None) -> list[Any] | None:
+        """The outputs in double precision, or None if the operator cannot, or gives another shape than recorded."""
+        if not step.alone:
+            return None
+        widening = values is not None
+        inputs = {ref: lookup(ref) for ref in step.reads}
+        try:
+            result = step.target(
+                *(fill(_wide_types(a) if widening else a, inputs) for a in step.args),
+                **{k: fill(_wide_types(v) if widening else v, inputs) for k, v in step.kwargs.items()},
+            )
+        except Exception:  # kernels refuse in many ways, and each means the same: no replay
+            return None
+        outputs = [widen(out) if isinstance(out, torch.Tensor) else out for out in flat_outputs(result)]
+        if values is not None and not all(map(_same_shape, outputs, values)):
+            return None
+        return outputs
+
+    def _wide_recorded(self, ref: Ref) -> Any:
+        value = self._recorded[ref]
+        if not isinstance(value, torch.Tensor):
+            return value
+        if ref in self._weights:
+            return self._wide_weights.get(value)
+        if (wide := self._wide.get(ref)) is None:
+            wide = self._wide[ref] = widen(value)
+        return wide
+
+    def _wide_chained(self, ref: Ref) -> Any:
+        chained = self._chained.get(ref)
+        return self._wide_recorded(ref) if chained is None else chained
+
+    def _narrow_chained(self, ref: Ref) -> Any:
+        chained = self._chained.get(ref)
+        return self._recorded[ref] if chained is None else chained.to(self._recorded[ref].dtype)
+
+
+def _is_double(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex128)
+
+
+def _same_shape(a: Any, b: Any) -> bool:
+    return not isinstance(b, torch.Tensor) or (isinstance(a, torch.Tensor) and a.shape == b.shape)
+
+
+def _wide_types(nest: Any) -> Any:
+    """Arguments with narrow floating dtypes replaced: a cast to float32 rounds nothing in the replay."""
+    if isinstance(nest, torch.dtype):
+        return _WIDE.get(nest, nest)
+    return tuple(_wide_types(item) for item in nest) if type(nest) is tuple else nest
