@@ -37,6 +37,7 @@ def compare(
     floor: Floor | None = None,
     limit: float = LIMIT,
     mixed_dtypes: bool = False,
+    inherited_nan: bool = False,
 ) -> Comparison:
     """Decide whether `actual` is `reference`, up to its noise floor.
 
@@ -48,6 +49,8 @@ def compare(
         floor: The noise floor of this value. None: none was recorded, half a ULP alone counts.
         limit: How many floors an element may be off.
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
+        inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
+            inputs, so that nobody here is to blame for it.
 
     Returns:
         `passed` only if at least one element was compared and all are within their allowance.
@@ -66,6 +69,7 @@ def compare(
         unit=None if exact else unit,
         floor=0.0 if exact or floor is None else floor.max_abs,
         limit=0.0 if exact else limit,
+        inherited_nan=inherited_nan,
     )
     for start, expected, got in _chunks(reference, actual):
         tally.add(start, expected, got)
@@ -96,6 +100,7 @@ class _Tally:
     unit: Precision | None
     floor: float
     limit: float
+    inherited_nan: bool
     compared: int = 0
     outside: int = 0
     nan_reference: int = 0
@@ -140,8 +145,8 @@ class _Tally:
         self.nan_both += int((nan_expected & nan_got).sum())
         self.inf_reference += int(inf_expected.sum())
         self.inf_actual += int(inf_got.sum())
-        wrong_nan = nan_expected | nan_got
-        wrong_inf = (inf_expected | inf_got) & ~wrong_nan & (expected != got)
+        wrong_nan = nan_expected != nan_got if self.inherited_nan else nan_expected | nan_got
+        wrong_inf = (inf_expected | inf_got) & ~(nan_expected | nan_got) & (expected != got)
         self.inf_differs += int(wrong_inf.sum())
 
         magnitude = np.abs(expected)

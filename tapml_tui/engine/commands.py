@@ -129,6 +129,13 @@ class FetchWhole:
     node: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunNodes:
+    """Execute nodes, and what they need, without moving the cursor and without stopping; None: all of them."""
+
+    nodes: tuple[int, ...] | None = None
+
+
 Command: TypeAlias = (
     Step
     | SetBackend
@@ -141,4 +148,5 @@ Command: TypeAlias = (
     | Interrupt
     | Describe
     | FetchWhole
+    | RunNodes
 )

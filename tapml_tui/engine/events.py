@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+import numpy as np
+
 from tapml_tui.backends.protocol import BackendStatus, Bytes, KernelText, LogLine, TensorSpec
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Breakpoint, Mode
@@ -21,6 +23,7 @@ class StopReason(StrEnum):
     END = "end"
     START = "start"
     INTERRUPTED = "interrupted"
+    DONE = "done"  # the command is carried out, the cursor did not move
     REFUSED = "refused"  # the command could not be done: `message` says why
 
 
@@ -130,3 +133,20 @@ class NodeResult:
     ms: float = 0.0
     sampled: bool = False
     stage: str = field(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class InputView:
+    """One tensor input of a node: what was recorded, and what it gets in the present mode.
+
+    Attributes:
+        label: Name of the graph input, or id of the node that computes it.
+        spec: Dtype and shape.
+        reference: The recorded elements, or None.
+        actual: Those that it gets, or None if they were not computed or not fetched.
+    """
+
+    label: str
+    spec: TensorSpec
+    reference: np.ndarray | None
+    actual: np.ndarray | None

@@ -1,0 +1,456 @@
+"""The debugger without a screen: one thread that owns all mutable state, commands in, events out."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from tapml_tui.backends.protocol import (
+    Backend,
+    BackendStatus,
+    Executed,
+    Failed,
+    KernelText,
+    LogLine,
+    Prepared,
+    Reply,
+    State,
+    Unit,
+)
+from tapml_tui.compare.result import Status
+from tapml_tui.engine.commands import (
+    Command,
+    Describe,
+    FetchWhole,
+    Interrupt,
+    Mode,
+    Retry,
+    Rewind,
+    RunNodes,
+    SelectCase,
+    SetBackend,
+    SetMode,
+    Step,
+    ToggleBreakpoint,
+    Undo,
+)
+from tapml_tui.engine.events import Changed, Counts, Event, InputView, NodeResult, Snapshot, StopReason
+from tapml_tui.engine.executor import SOURCE, Executor, Waiting
+from tapml_tui.engine.jobs import Job
+from tapml_tui.engine.placement import REFERENCE
+from tapml_tui.engine.session import Session, Stopped
+from tapml_tui.engine.store import ScratchStore, Store
+from tapml_tui.engine.table import NodeTable
+from tapml_tui.engine.units import Binding
+from tapml_tui.engine.values import load
+from trace_format import Trace
+from trace_format.model import InputRef, NodeRef
+
+if TYPE_CHECKING:
+    from trace_format import Graph
+
+PREPARED_AHEAD = 4096
+"""How many nodes are announced to the backends at once, to be compiled in few modules."""
+
+EVENT_INTERVAL = 0.03
+"""Seconds between events of a run: two frames of a screen. A command's answer never waits."""
+
+TURN = 0.02
+"""Seconds that a run may take before the inbox is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    ticket: int
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class _Close:
+    pass
+
+
+_Message: TypeAlias = _Submitted | _Close | Reply
+
+
+class Engine:
+    """A debugging session over a trace.
+
+    `submit` may be called from any thread, as may the reads (`snapshot`, `table`, `result`, ...);
+    `on_event` is called on the engine's own thread. Exactly one `Changed` answers each command.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        backends: Sequence[Backend],
+        *,
+        on_event: Callable[[Event], None],
+        run_path: Path | None = None,
+        mode: Mode = Mode.CHAINED,
+        source_from_trace: bool = True,
+        fetch_limit: int = 64 << 20,
+        initial: str | None = None,
+    ) -> None:
+        """Open a session; nothing runs before `start`.
+
+        Args:
+            trace: What to debug. It must have a case.
+            backends: The sides; one has the id "source".
+            on_event: Gets every event.
+            run_path: Where results are kept; None: for the session only.
+            mode: Isolated or chained.
+            source_from_trace: Whether the source's result on the recorded inputs is the recorded one.
+            fetch_limit: Outputs of more bytes than this stay on their backend until `FetchWhole`.
+            initial: Where nodes are placed at first; the first backend that is not the source.
+        """
+        self.trace = trace
+        self.backend_ids = (*(backend.id for backend in backends), REFERENCE)
+        self._backends = {backend.id: backend for backend in backends}
+        self._on_event = on_event
+        self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._tickets = count(1)
+        self._store: Store = ScratchStore()
+        self._executor = Executor(
+            trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit
+        )
+        targets = [one for one in self._backends if one != SOURCE]
+        self._session = Session(trace, self._executor, self.backend_ids, initial or (targets or [SOURCE])[0], mode)
+        self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
+        self._compiling: dict[str, Prepared] = {}
+        self._announced: set[tuple[str, str]] = set()  # (backend, signature)
+        self._waiting: deque[_Submitted] = deque()
+        self._running: _Submitted | None = None
+        self._run: Waiting[Stopped] | None = None
+        self._awaited: Job | None = None
+        self._stopped = Stopped(StopReason.START)
+        self._generation = 0
+        self._told = 0.0
+        self._dirty = False
+        self._closed = False
+        self.snapshot = self._snapshot()
+        self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
+
+    # What anybody may read
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the present case."""
+        return self._session.view.graph
+
+    @property
+    def table(self) -> NodeTable:
+        """What the rows of the present case and mode show."""
+        return self._session.view.table
+
+    def result(self, node: int) -> NodeResult | None:
+        """What became of a node in the present case and mode, or None if it has not run."""
+        return self._session.view.results.get(node)
+
+    def unit(self, node: int) -> Unit | None:
+        """What a backend executes for a node; None where there is nothing to execute."""
+        binding = self._executor.bindings.get(self._session.view.case, node)
+        return binding.unit if isinstance(binding, Binding) else None
+
+    def reference(self, node: int, output: int) -> np.ndarray | None:
+        """The recorded elements of an output."""
+        return self._executor.references.array(self.trace.value(self._session.view.case, NodeRef(node, output)))
+
+    def actual(self, node: int, output: int) -> np.ndarray | None:
+        """What an output was computed to be, mapped from the run file; None if it was not, or not fetched."""
+        stored = self._session.view.value(NodeRef(node, output))
+        return load(stored) if stored is not None else None
+
+    def inputs(self, node: int) -> tuple[InputView, ...]:
+        """The tensor inputs of a node."""
+        view = self._session.view
+        binding = self._executor.bindings.get(view.case, node)
+        if not isinstance(binding, Binding):
+            return ()
+        actual = self._executor.inputs(view, binding)
+        return tuple(
+            InputView(
+                label=self._label(ref),
+                spec=spec,
+                reference=self._executor.references.array(self.trace.value(view.case, ref)),
+                actual=load(stored) if stored is not None else None,
+            )
+            for ref, spec, stored in zip(binding.operands, binding.unit.inputs, actual, strict=True)
+        )
+
+    def _label(self, ref: NodeRef | InputRef) -> str:
+        if isinstance(ref, InputRef):
+            given = self.graph.inputs[ref.index]
+            return given.target or given.name
+        return self.graph.node_id(ref.node)
+
+    # What anybody may ask
+
+    def start(self) -> None:
+        """Start the thread and the backends."""
+        self._thread.start()
+
+    def submit(self, command: Command) -> int:
+        """Ask for something; the ticket that the answering event will carry."""
+        ticket = next(self._tickets)
+        self._inbox.put(_Submitted(ticket, command))
+        return ticket
+
+    def close(self) -> None:
+        """Stop everything, and wait until it has stopped. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.put(_Close())
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # The engine's thread
+
+    def _main(self) -> None:
+        for backend in self._backends.values():
+            backend.start(self._inbox.put)
+        self._announce()
+        message: _Message | None
+        while True:
+            try:
+                message = self._inbox.get(timeout=self._patience())
+            except queue.Empty:
+                message = None
+            if isinstance(message, _Close):
+                break
+            if message is not None:
+                self._take(message)
+            self._drive()
+            if self._dirty and time.monotonic() - self._told >= EVENT_INTERVAL:
+                self._tell()
+        self._shut()
+
+    def _patience(self) -> float | None:
+        """How long the inbox may be waited for: not at all while the run can go on without it."""
+        if self._run is not None and (self._awaited is None or self._awaited.done):
+            return 0.0
+        return EVENT_INTERVAL if self._dirty else None
+
+    def _shut(self) -> None:
+        self._run = None
+        for backend in self._backends.values():
+            backend.close()
+        closing = Stopped(StopReason.INTERRUPTED, "the session is closed")
+        if self._running is not None:
+            self._answer(self._running.ticket, closing)
+        for submitted in self._waiting:
+            self._answer(submitted.ticket, closing)
+        while True:
+            try:
+                left = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(left, _Submitted):
+                self._answer(left.ticket, closing)
+        self._store.close()
+
+    def _take(self, message: _Submitted | Reply) -> None:
+        match message:
+            case _Submitted():
+                self._submitted(message)
+            case Executed() | Failed():
+                self._replied(message)
+            case BackendStatus():
+                self._states[message.backend] = message
+                self._dirty = True
+            case Prepared():
+                self._compiling[message.backend] = message
+                self._dirty = True
+            case KernelText() | LogLine():
+                self._on_event(message)
+
+    def _replied(self, reply: Executed | Failed) -> None:
+        try:
+            self._executor.jobs.answer(reply)
+        except OSError as error:
+            self._end(Stopped(StopReason.ERROR, f"results cannot be written down: {error}"))
+
+    def _submitted(self, submitted: _Submitted) -> None:
+        """Carry a command out now, or after the run under way."""
+        command = submitted.command
+        if isinstance(command, Interrupt):
+            self._answer(submitted.ticket, self._interrupt())
+        elif isinstance(command, Describe):
+            self._answer(submitted.ticket, self._describe(command.node))
+        elif self._run is not None:
+            self._waiting.append(submitted)
+        else:
+            self._begin(submitted)
+
+    def _begin(self, submitted: _Submitted) -> None:
+        session, command = self._session, submitted.command
+        match command:
+            case Step():
+                self._run = session.step(command)
+            case RunNodes(nodes):
+                self._run = session.visit_all(nodes)
+            case FetchWhole(node):
+                self._run = session.fetch_whole(node)
+            case Retry(start, stop):
+                self._run = self._retry(start, stop)
+            case _:
+                self._answer(submitted.ticket, self._at_once(command))
+                return
+        self._running, self._awaited = submitted, None
+
+    def _at_once(self, command: Command) -> Stopped:
+        session = self._session
+        match command:
+            case SetBackend(start, stop, backend):
+                return self._announced_after(session.put(start, stop, backend))
+            case Undo():
+                return self._announced_after(session.undo())
+            case SetMode(mode):
+                return self._announced_after(session.select(session.view.case, mode))
+            case SelectCase(case):
+                return self._announced_after(session.select(case, session.view.mode))
+            case ToggleBreakpoint(breakpoint_):
+                return session.toggle(breakpoint_)
+            case Rewind():
+                at_start = session.cursor == 0
+                session.cursor = 0
+                return Stopped(StopReason.START, "already at the start" if at_start else "")
+        return Stopped(StopReason.REFUSED, f"unknown command {type(command).__name__}")
+
+    def _retry(self, start: int | None, stop: int | None) -> Waiting[Stopped]:
+        lost = [one for one, status in self._states.items() if status.state in (State.LOST, State.FAILED)]
+        for one in lost:
+            self._backends[one].restart()
+        nodes = self._session.to_retry(start, stop)
+        if not nodes:
+            message = f"starting {', '.join(lost)} again" if lost else "nothing to retry"
+            return Stopped(StopReason.DONE, message)
+        return (yield from self._session.visit_all(nodes, retry=True))
+
+    def _describe(self, node: int) -> Stopped:
+        unit = self.unit(node) if 0 <= node < len(self.graph) else None
+        if unit is None:
+            return Stopped(StopReason.REFUSED, "no backend executes this node")
+        # A node on the source has no kernel of its own to show: what the target would run is of interest.
+        placed = self._session.view.placement.of(node)
+        targets = [one for one in self._backends if one != SOURCE]
+        self._backends[placed if placed in targets else (targets or [SOURCE])[0]].describe(unit)
+        return Stopped(self._stopped.reason, self._stopped.message)
+
+    def _interrupt(self) -> Stopped:
+        if self._run is None:
+            return Stopped(StopReason.REFUSED, "nothing is running")
+        for submitted in self._waiting:
+            self._answer(submitted.ticket, Stopped(StopReason.INTERRUPTED, "dropped: interrupted"))
+        self._waiting.clear()
+        for one in self._executor.jobs.abandon():
+            self._backends[one].interrupt()
+            self._backends[one].restart()
+        self._executor.forget_ahead()
+        stopped = Stopped(StopReason.INTERRUPTED, "interrupted")
+        self._end(stopped)
+        return stopped
+
+    def _drive(self) -> None:
+        """Let the run go on as far as it can, then the commands that wait for its end."""
+        until = time.monotonic() + TURN
+        while time.monotonic() < until:
+            if self._run is None:
+                if not self._waiting:
+                    return
+                self._begin(self._waiting.popleft())
+                continue
+            if self._awaited is not None and not self._awaited.done:
+                return
+            self._dirty = True
+            try:
+                self._awaited = next(self._run)
+            except StopIteration as end:
+                self._end(end.value)
+            except OSError as error:
+                self._end(Stopped(StopReason.ERROR, f"results cannot be read or written: {error}"))
+
+    def _end(self, stopped: Stopped) -> None:
+        running, self._run, self._awaited, self._running = self._running, None, None, None
+        self._session.progress = self._session.node = None
+        if running is not None:
+            self._answer(running.ticket, stopped)
+
+    def _answer(self, ticket: int, stopped: Stopped) -> None:
+        self._stopped = stopped
+        self._tell(ticket)
+
+    def _announced_after(self, stopped: Stopped) -> Stopped:
+        self._announce()
+        return stopped
+
+    def _announce(self) -> None:
+        """Say what will be executed soon, each signature once."""
+        cursor = self._session.cursor
+        for backend, units in self._session.units_ahead(cursor, cursor + PREPARED_AHEAD).items():
+            new = {unit.signature: unit for unit in units}
+            fresh = [unit for signature, unit in new.items() if (backend, signature) not in self._announced]
+            self._announced.update((backend, signature) for signature in new)
+            if fresh and backend in self._backends:
+                self._backends[backend].prepare(fresh)
+
+    # Events
+
+    def _tell(self, ticket: int | None = None) -> None:
+        self._generation += 1
+        self._told, self._dirty = time.monotonic(), False
+        view = self._session.view
+        rows, view.changed = _ranges(view.changed), set()
+        self.snapshot = self._snapshot()
+        self._on_event(Changed(self.snapshot, rows, ticket))
+
+    def _snapshot(self) -> Snapshot:
+        session, counts = self._session, self._session.view.table.count()
+        return Snapshot(
+            generation=self._generation,
+            case=session.view.case,
+            mode=session.view.mode,
+            cursor=session.cursor,
+            running=self._run is not None,
+            activity=self._activity(),
+            progress=session.progress,
+            counts=Counts(
+                nodes=len(session.view.table),
+                passed=counts[Status.PASSED],
+                failed=counts[Status.FAILED],
+                error=counts[Status.ERROR],
+                unsupported=counts[Status.UNSUPPORTED],
+                not_run=counts[Status.NOT_RUN],
+            ),
+            breakpoints=session.breakpoints.all,
+            backends=tuple(self._states.values()),
+            stopped=self._stopped.reason,
+            message=self._stopped.message if self._run is None else "",
+        )
+
+    def _activity(self) -> str:
+        compiling = [f"compiling {one.done}/{one.total}" for one in self._compiling.values() if one.done < one.total]
+        session = self._session
+        running = [session.view.graph.node_id(session.node)] if session.node is not None else []
+        return ", ".join(running + compiling)
+
+
+def _ranges(nodes: set[int]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges that cover a set of nodes."""
+    if not nodes:
+        return ()
+    ordered = np.sort(np.fromiter(nodes, np.int64, len(nodes)))
+    breaks = np.flatnonzero(np.diff(ordered) > 1)
+    starts = ordered[np.concatenate([[0], breaks + 1])]
+    stops = ordered[np.concatenate([breaks, [len(ordered) - 1]])] + 1
+    return tuple((int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))

@@ -1,0 +1,202 @@
+"""Obtaining values: from the trace, from the run store, or from a backend, with a window in flight.
+
+What waits for a backend is a generator that yields the job it waits for, so that one thread can
+drive everything and an interrupt can come at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TypeAlias, TypeGuard, TypeVar
+
+from tapml_tui.backends.protocol import Backend, Failed, Stage
+from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
+from tapml_tui.engine.placement import REFERENCE
+from tapml_tui.engine.store import Label, Store
+from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
+from tapml_tui.engine.values import Outcome, References, Stored
+from tapml_tui.engine.view import View
+from trace_format import Trace
+from trace_format.model import InputRef, NodeRef
+
+SOURCE = "source"
+"""The id of the backend that made the reference."""
+
+WINDOW = 32
+"""Requests in flight at most: enough to hide a round trip behind the execution of small kernels."""
+
+WINDOW_BYTES = 256 << 20
+"""Output bytes in flight at most: they wait in memory until the engine has written them down."""
+
+T = TypeVar("T")
+Waiting: TypeAlias = Generator[Job | None, None, T]
+
+
+class Executor:
+    """Turns (node, backend, inputs) into an `Outcome`, executing only what must be executed.
+
+    Attributes:
+        bindings: Units of nodes.
+        references: The reference run.
+        jobs: What is in flight.
+    """
+
+    def __init__(
+        self, trace: Trace, backends: Sequence[Backend], store: Store, *, source_from_trace: bool, fetch_limit: int
+    ) -> None:
+        """See `tapml_tui.engine.Engine` for the options."""
+        self.bindings = Bindings(trace)
+        self.references = References(trace)
+        self.jobs = Jobs(backends, store)
+        self._trace = trace
+        self._store = store
+        self._source_from_trace = source_from_trace
+        self._fetch_limit = fetch_limit
+        self._ahead: dict[int, Job | Outcome] = {}
+
+    def reference_inputs(self, case: int, binding: Binding) -> list[Stored | None]:
+        """The recorded operands of a unit."""
+        return [self.references.get(case, ref) for ref in binding.operands]
+
+    def inputs(self, view: View, binding: Binding) -> list[Stored | None]:
+        """The operands that a unit gets in this view, its producers having been visited."""
+        return [
+            view.value(ref)
+            if view.mode is Mode.CHAINED and isinstance(ref, NodeRef)
+            else self.references.get(view.case, ref)
+            for ref in binding.operands
+        ]
+
+    def label(self, view: View, node: int, backend: str) -> Label:
+        """Whose execution it is; a kernel of its own belongs to the side that the node is placed on."""
+        kernel = view.placement.kernels.get(node) if backend == view.placement.of(node) else None
+        return Label(view.graph.node_id(node), self._trace.cases[view.case].name, backend, kernel)
+
+    def known(self, view: View, node: int, binding: Binding, backend: str, inputs: Sequence[Stored]) -> Outcome | None:
+        """The outcome if it need not be executed."""
+        digests = tuple(source.digest for source in inputs)
+        if backend == SOURCE and self._source_from_trace:
+            outputs = self._recorded(view, binding, inputs)
+            if outputs:
+                return Outcome(digests, outputs)
+        return self._store.find(self.label(view, node, backend), binding.unit, digests)
+
+    def same_as_reference(self, view: View, binding: Binding, inputs: Sequence[Stored]) -> bool:
+        """Whether inputs are bit by bit the recorded ones."""
+        recorded = self.reference_inputs(view.case, binding)
+        return all(
+            theirs is not None and ours.same_content(theirs) for ours, theirs in zip(inputs, recorded, strict=True)
+        )
+
+    def _recorded(self, view: View, binding: Binding, inputs: Sequence[Stored]) -> tuple[Stored, ...]:
+        """The recorded outputs, if these are the recorded inputs and all of them were recorded."""
+        outputs = [self.references.stored(value) for value in binding.values]
+        known = tuple(output for output in outputs if output is not None)
+        return known if len(known) == len(outputs) and self.same_as_reference(view, binding, inputs) else ()
+
+    def obtain(
+        self,
+        view: View,
+        node: int,
+        binding: Binding,
+        backend: str,
+        inputs: Sequence[Stored],
+        *,
+        reuse: bool = True,
+        keep: bool = True,
+        whole: bool = False,
+    ) -> Waiting[Outcome]:
+        """What `backend` computes for a node on these inputs.
+
+        Args:
+            view: The case, and where nodes are placed.
+            node: Index of the node.
+            binding: Its unit.
+            backend: Id of the backend.
+            inputs: One tensor per unit input.
+            reuse: Whether an earlier result will do. If not, the inputs are uploaded again.
+            keep: Whether the result may be found again.
+            whole: Whether outputs are fetched whatever their size.
+        """
+        ahead = self._ahead.pop(node, None)
+        if reuse:
+            known = self.known(view, node, binding, backend, inputs)
+            if known is not None and not (whole and any(output.bytes is None for output in known.outputs)):
+                return known
+        job = ahead if reuse and not whole and _sent_for(ahead, backend, inputs) else None
+        resent = False
+        while True:
+            if job is None:
+                job = self.jobs.send(
+                    backend,
+                    binding,
+                    inputs,
+                    self.label(view, node, backend),
+                    fetch_limit=1 << 62 if whole else self._fetch_limit,
+                    fresh=not reuse,
+                    keep=keep,
+                )
+            while not job.done:
+                yield job
+            if job.outcome is not None:
+                return job.outcome
+            if resent:
+                reason = "an input above fetch.limit is no longer on the device: fetch it whole, then retry"
+                return Outcome((), failure=Failed(job.request.id, False, Stage.UPLOAD, reason))
+            job, resent = None, True
+
+    def forget_ahead(self) -> None:
+        """What was sent ahead is for another view or placement; its results are kept all the same."""
+        self._ahead.clear()
+
+    def send_ahead(self, view: View, node: int) -> bool:
+        """Send a node before its turn; False if it has to wait for a value, or the window is full."""
+        if view.fresh(node) or node in self._ahead:
+            return True
+        if self.jobs.in_flight >= WINDOW or self.jobs.bytes_in_flight >= WINDOW_BYTES:
+            return False
+        binding, backend = self.bindings.get(view.case, node), view.placement.of(node)
+        if isinstance(binding, Unbound) or backend == REFERENCE or not executed(binding, view.mode):
+            return True
+        sources: list[Operandlike] = []
+        for ref in binding.operands:
+            source = self._foreseen(view, ref, backend)
+            if source is None:
+                return False
+            sources.append(source)
+        inputs = [source for source in sources if isinstance(source, Stored)]
+        if len(inputs) == len(sources):
+            known = self.known(view, node, binding, backend, inputs)
+            if known is not None:
+                self._ahead[node] = known
+                return True
+        label = self.label(view, node, backend)
+        self._ahead[node] = self.jobs.send(backend, binding, sources, label, fetch_limit=self._fetch_limit)
+        return True
+
+    def _foreseen(self, view: View, ref: NodeRef | InputRef, backend: str) -> Operandlike | None:
+        """What the value will be, as far as one can tell; None if that must be waited for."""
+        if isinstance(ref, InputRef) or view.mode is Mode.ISOLATED:
+            return self.references.get(view.case, ref)
+        if view.fresh(ref.node):
+            return view.value(ref)
+        ahead = self._ahead.get(ref.node)
+        binding = self.bindings.get(view.case, ref.node)
+        if isinstance(binding, Unbound):
+            return None
+        if ahead is None:
+            return None if executed(binding, view.mode) else self.references.get(view.case, ref)
+        output = binding.outputs.index(ref.output)
+        if isinstance(ahead, Job):
+            if ahead.outcome is None:
+                return Pending(ahead, output) if ahead.backend == backend and not ahead.resend else None
+            ahead = ahead.outcome
+        return ahead.outputs[output] if ahead.outputs else None
+
+
+def _sent_for(ahead: Job | Outcome | None, backend: str, inputs: Sequence[Stored]) -> TypeGuard[Job]:
+    """Whether what was sent ahead was sent to this backend, for these very inputs."""
+    if not isinstance(ahead, Job) or ahead.backend != backend:
+        return False
+    return [source.operand(backend).key for source in inputs] == [operand.key for operand in ahead.request.operands]

@@ -1,0 +1,162 @@
+"""Executions under way: a window of them in flight, each result kept when it arrives.
+
+A job may take a value as operand that another job of the same backend has yet to compute: it is
+named by that job's key, without bytes. Backends execute in order, so it is there when it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
+
+from tapml_tui.backends.protocol import Backend, Execute, Executed, Failed, Operand, Stage
+from tapml_tui.engine.store import Label, Store
+from tapml_tui.engine.units import Binding
+from tapml_tui.engine.values import Held, Outcome, Stored
+from trace_format.dtypes import item_size
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Output `output` of a job that has not been answered yet."""
+
+    job: Job
+    output: int
+
+    def operand(self, backend: str) -> Operand:
+        """By name alone; only for the backend that computes it."""
+        return Operand(self.job.request.result_keys[self.output], self.job.request.unit.outputs[self.output], None)
+
+    def now(self) -> Stored | None:
+        """The tensor, once the job has given it."""
+        outcome = self.job.outcome
+        return outcome.outputs[self.output] if outcome is not None and outcome.outputs else None
+
+
+Operandlike: TypeAlias = Stored | Pending
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request to a backend.
+
+    Attributes:
+        backend: Its id.
+        request: What was sent.
+        sources: What the operands are.
+        label: Under which the result is kept, or None if it is not (a confirmation).
+        bytes: Size of the outputs that will be sent back.
+        outcome: The answer, once it is there.
+        resend: The answer was that operands are missing: send it again, with bytes.
+    """
+
+    backend: str
+    request: Execute
+    sources: tuple[Operandlike, ...]
+    label: Label | None
+    bytes: int
+    outcome: Outcome | None = None
+    resend: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it was answered."""
+        return self.outcome is not None or self.resend
+
+
+class Jobs:
+    """Sends requests, takes answers, keeps results."""
+
+    def __init__(self, backends: Sequence[Backend], store: Store) -> None:
+        """Jobs of these backends, whose results go to `store`."""
+        self._backends = {backend.id: backend for backend in backends}
+        self._store = store
+        self._numbers = count(1)
+        self._flying: dict[int, Job] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests have no answer yet."""
+        return len(self._flying)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """How many bytes of outputs are to come."""
+        return sum(job.bytes for job in self._flying.values())
+
+    def send(
+        self,
+        backend: str,
+        binding: Binding,
+        sources: Sequence[Operandlike],
+        label: Label,
+        *,
+        fetch_limit: int,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> Job:
+        """Ask a backend to execute a unit.
+
+        Args:
+            backend: Its id.
+            binding: The unit.
+            sources: Its inputs.
+            label: Whose unit it is.
+            fetch_limit: Outputs above this many bytes stay there.
+            fresh: Upload every input again, under a name of its own.
+            keep: Whether the result can be found again.
+        """
+        number = next(self._numbers)
+        operands = [source.operand(backend) for source in sources]
+        if fresh:
+            operands = [
+                Operand(f"again{number}.{i}", operand.spec, operand.bytes) if operand.bytes is not None else operand
+                for i, operand in enumerate(operands)
+            ]
+        request = Execute(
+            id=number,
+            unit=binding.unit,
+            operands=tuple(operands),
+            result_keys=tuple(f"job{number}.{i}" for i in range(len(binding.unit.outputs))),
+            label=label.node,
+            kernel=label.kernel,
+            fetch_limit=fetch_limit,
+        )
+        sizes = (math.prod(spec.shape) * item_size(spec.dtype) for spec in binding.unit.outputs)
+        expected = sum(size for size in sizes if size <= fetch_limit)
+        job = Job(backend, request, tuple(sources), label if keep else None, expected)
+        self._flying[number] = job
+        self._backends[backend].execute(request)
+        return job
+
+    def answer(self, reply: Executed | Failed) -> Job | None:
+        """Take an answer; the job that it ends, or None if nobody waits for it any more.
+
+        Raises:
+            OSError: If the result cannot be written down.
+        """
+        job = self._flying.pop(reply.id, None)
+        if job is None:
+            return None
+        sources = [source.now() if isinstance(source, Pending) else source for source in job.sources]
+        inputs = tuple(source.digest for source in sources if source is not None)
+        if len(inputs) < len(sources) or (isinstance(reply, Failed) and reply.missing):
+            job.resend = True
+        elif isinstance(reply, Failed):
+            job.outcome = Outcome(inputs, failure=reply)
+        elif len(reply.outputs) != len(job.request.unit.outputs):
+            failure = Failed(reply.id, False, Stage.RUN, f"gave {len(reply.outputs)} outputs")
+            job.outcome = Outcome(inputs, failure=failure)
+        else:
+            held = [Held(job.backend, key) for key in job.request.result_keys]
+            job.outcome = self._store.keep(job.label, inputs, reply, held, job.request.unit)
+        return job
+
+    def abandon(self) -> set[str]:
+        """Forget everything in flight: answers that still come are dropped. The backends that were busy."""
+        busy = {job.backend for job in self._flying.values()}
+        self._flying.clear()
+        return busy

@@ -1,0 +1,57 @@
+"""Where each node of a graph runs: a backend id, and where wanted a kernel id of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+REFERENCE = "reference"
+"""The backend id that forces the recorded value."""
+
+
+class Placement:
+    """The backend of every node of one graph, with undo.
+
+    Attributes:
+        backend_ids: What the entries of `backend` index.
+        backend: u1 per node. Shared with the tables that show it.
+        kernels: Kernel ids of nodes that have one of their own.
+    """
+
+    def __init__(self, nodes: int, backend_ids: Sequence[str], initial: str) -> None:
+        """Every node on the backend `initial`."""
+        self.backend_ids = tuple(backend_ids)
+        self.backend = np.full(nodes, self.backend_ids.index(initial), np.uint8)
+        self.kernels: dict[int, str] = {}
+        self._history: list[tuple[int, np.ndarray]] = []
+
+    def of(self, node: int) -> str:
+        """The backend id of a node."""
+        return self.backend_ids[int(self.backend[node])]
+
+    def put(self, start: int, stop: int, backend_id: str) -> bool:
+        """Put [start, stop) on a backend; whether that changes anything.
+
+        Raises:
+            ValueError: For a range outside of the graph or a backend that does not exist.
+        """
+        if backend_id not in self.backend_ids:
+            raise ValueError(f"there is no backend {backend_id!r}, only {', '.join(self.backend_ids)}")
+        if not 0 <= start < stop <= len(self.backend):
+            raise ValueError(f"there are no nodes [{start}, {stop}): the graph has {len(self.backend)}")
+        index = self.backend_ids.index(backend_id)
+        before = self.backend[start:stop].copy()
+        if bool((before == index).all()):
+            return False
+        self._history.append((start, before))
+        self.backend[start:stop] = index
+        return True
+
+    def undo(self) -> tuple[int, int] | None:
+        """Take the last change back; the range that it had changed, or None if there is none."""
+        if not self._history:
+            return None
+        start, before = self._history.pop()
+        self.backend[start : start + len(before)] = before
+        return start, start + len(before)

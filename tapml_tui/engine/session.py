@@ -1,0 +1,245 @@
+"""The state of a debugging session, and the runs that change it. Owned by the engine's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapml_tui.backends.protocol import Unit
+from tapml_tui.compare.result import Status, Verdict
+from tapml_tui.engine.breakpoints import Breakpoints
+from tapml_tui.engine.commands import Breakpoint, Mode, Step
+from tapml_tui.engine.events import NodeResult, StopReason
+from tapml_tui.engine.executor import Executor, Waiting
+from tapml_tui.engine.judging import Judge
+from tapml_tui.engine.placement import Placement
+from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
+from tapml_tui.engine.table import BREAKPOINT, STATUSES
+from tapml_tui.engine.units import Binding, executed
+from tapml_tui.engine.view import View
+from trace_format import Trace, TraceError
+
+LOOK_AHEAD = 64
+"""How many nodes are looked at to find something that can be sent ahead of its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a command ended."""
+
+    reason: StopReason
+    message: str = ""
+
+
+class Session:
+    """Views of every case and mode, placement, breakpoints, and the cursor.
+
+    A run is a generator: it yields the job that it waits for, or None to let others have a turn.
+
+    Attributes:
+        view: The one that is worked on.
+        cursor: Next node to execute in it.
+        breakpoints: What is set.
+        progress: (done, total) of the run under way.
+        node: Node under way.
+    """
+
+    def __init__(self, trace: Trace, executor: Executor, backend_ids: Sequence[str], initial: str, mode: Mode) -> None:
+        """Every node on the backend `initial`, the cursor at the start of the first case."""
+        self._trace = trace
+        self._executor = executor
+        self._judge = Judge(executor)
+        self._backend_ids = tuple(backend_ids)
+        self._initial = initial
+        self._placements: dict[int, Placement] = {}
+        self._views: dict[tuple[int, Mode], View] = {}
+        self._cursors: dict[int, int] = {}
+        self._switches: list[int] = []  # graphs, in the order in which their placements were changed
+        self.breakpoints = Breakpoints()
+        self.progress: tuple[int, int] | None = None
+        self.node: int | None = None
+        self.view = self._view(0, mode)
+
+    @property
+    def cursor(self) -> int:
+        """Next node to execute; the number of nodes at the end."""
+        return self._cursors.get(self.view.case, 0)
+
+    @cursor.setter
+    def cursor(self, node: int) -> None:
+        self._cursors[self.view.case] = node
+
+    def select(self, case: int, mode: Mode) -> Stopped:
+        """Work on another case or mode; each keeps its own results."""
+        if not 0 <= case < len(self._trace.cases):
+            return Stopped(StopReason.REFUSED, f"there is no case {case + 1}: the trace has {len(self._trace.cases)}")
+        self.view = self._view(case, mode)
+        self._executor.forget_ahead()
+        self._mark_breakpoints()
+        return Stopped(StopReason.STEP)
+
+    def toggle(self, breakpoint_: Breakpoint) -> Stopped:
+        """Set or remove a breakpoint."""
+        is_set = self.breakpoints.toggle(breakpoint_)
+        self._mark_breakpoints()
+        return Stopped(StopReason.DONE, "breakpoint set" if is_set else "breakpoint removed")
+
+    def put(self, start: int, stop: int, backend: str) -> Stopped:
+        """Put nodes on a backend; what no longer holds becomes stale."""
+        try:
+            changed = self.view.placement.put(start, stop, backend)
+        except ValueError as error:
+            return Stopped(StopReason.REFUSED, str(error))
+        if not changed:
+            return Stopped(StopReason.DONE, f"already on {backend}")
+        self._switches.append(self._trace.cases[self.view.case].graph)
+        self._placed(self._switches[-1], start, stop)
+        return Stopped(StopReason.STEP)
+
+    def undo(self) -> Stopped:
+        """Take the last switch of side back."""
+        if not self._switches:
+            return Stopped(StopReason.REFUSED, "nothing to undo")
+        graph = self._switches.pop()
+        changed = self._placements[graph].undo()
+        assert changed is not None
+        self._placed(graph, *changed)
+        return Stopped(StopReason.STEP, "switch of side taken back")
+
+    def _placed(self, graph: int, start: int, stop: int) -> None:
+        for view in self._views.values():
+            if self._trace.cases[view.case].graph == graph:
+                view.refresh(start)
+                view.changed.update(range(start, stop))
+        self._executor.forget_ahead()
+
+    def step(self, step: Step) -> Waiting[Stopped]:
+        """Move the cursor with a verb."""
+        planned = plan(step, self.view.graph, self.cursor, self._would_stop)
+        match planned:
+            case Refused():
+                edge = StopReason.END if planned.at_end else StopReason.START
+                reason = edge if planned.at_end or planned.at_start else StopReason.REFUSED
+                return Stopped(reason, planned.message)
+            case Backward():
+                self.cursor = planned.cursor
+                return Stopped(StopReason.START if self.cursor == 0 else StopReason.STEP)
+        return (yield from self._forward(planned))
+
+    def _forward(self, planned: Forward) -> Waiting[Stopped]:
+        at_end, behind = self.cursor == len(self.view.graph), 0
+        if planned.stops:
+            behind = yield from self._visit_all([n for n in range(self.cursor) if not self.view.fresh(n)])
+        first, view = self.cursor, self.view
+        self.progress = (0, planned.stop - first)
+        while self.cursor < planned.stop:
+            node = self.cursor
+            if not view.fresh(node):
+                yield from self._visit(node, range(node, self._horizon(node, planned)))
+            self.cursor = node + 1
+            self.progress = (self.cursor - first, planned.stop - first)
+            if planned.stops:
+                stopped = self._stop_after(view.results[node]) or self._stop_before(self.cursor)
+                if stopped is not None:
+                    return stopped
+            yield None
+        if self.cursor == len(view.graph):
+            message = f"{behind} stale nodes computed again" if behind else "already at the end" if at_end else ""
+            return Stopped(StopReason.END, message)
+        return Stopped(StopReason.STEP)
+
+    def visit_all(self, nodes: Sequence[int] | None, *, retry: bool = False) -> Waiting[Stopped]:
+        """Execute nodes (all by default) without moving the cursor and without stops."""
+        done = yield from self._visit_all(range(len(self.view.graph)) if nodes is None else nodes, retry=retry)
+        return Stopped(StopReason.STEP, f"{done} nodes executed")
+
+    def _visit_all(self, nodes: Sequence[int], *, retry: bool = False) -> Waiting[int]:
+        for done, node in enumerate(nodes):
+            self.progress = (done, len(nodes))
+            if retry or not self.view.fresh(node):
+                yield from self._visit(node, nodes[done : done + LOOK_AHEAD], retry=retry)
+            yield None
+        return len(nodes)
+
+    def fetch_whole(self, node: int) -> Waiting[Stopped]:
+        """Fetch the outputs of a node that were above the fetch limit, and judge them."""
+        if not 0 <= node < len(self.view.graph):
+            return Stopped(StopReason.REFUSED, f"there is no node {node}")
+        yield from self._visit(node, (), whole=True)
+        return Stopped(StopReason.STEP)
+
+    def to_retry(self, start: int | None, stop: int | None) -> list[int]:
+        """The nodes that failed, erred or are unsupported."""
+        status = self.view.table.status[start or 0 : stop]
+        bad = [STATUSES.index(one) for one in (Status.UNSUPPORTED, Status.FAILED, Status.ERROR)]
+        return [(start or 0) + int(node) for node in np.flatnonzero(np.isin(status, bad))]
+
+    def _visit(self, node: int, ahead: Sequence[int], *, retry: bool = False, whole: bool = False) -> Waiting[None]:
+        """Make a node fresh, with everything that it needs; keep the backends busy with what comes next."""
+        view = self.view
+        again = retry or whole
+        for needed in [*view.needed(node), *([node] if again and view.fresh(node) else [])]:
+            self.node = needed
+            for coming in ahead if not again else ():
+                if not self._executor.send_ahead(view, coming):
+                    break
+            this = needed == node
+            try:
+                yield from self._judge.visit(view, needed, retry=retry and this, whole=whole and this)
+            except TraceError as error:
+                self._judge.give_up(view, needed, f"the trace is damaged here: {error}")
+        if again:
+            view.refresh(node + 1)  # what it hands on may be something else now
+
+    def _horizon(self, node: int, planned: Forward) -> int:
+        """Up to where nodes may be sent ahead: not past a place where the run will stop."""
+        stop = min(planned.stop, node + LOOK_AHEAD)
+        if planned.stops:
+            marked = np.flatnonzero(self.view.table.flags[node + 1 : stop] & BREAKPOINT)
+            stop = node + 1 + int(marked[0]) if marked.size else stop
+        return stop
+
+    def _stop_after(self, result: NodeResult) -> Stopped | None:
+        name = self.view.graph.node_id(result.node)
+        if self.breakpoints.stops_after(result):
+            return Stopped(StopReason.BREAKPOINT, f"{name}: {result.reason}")
+        if result.status is Status.ERROR:
+            return Stopped(StopReason.ERROR, f"{name}: {result.reason}")
+        if result.verdict is Verdict.LOCAL or (self.view.mode is Mode.ISOLATED and result.status is Status.FAILED):
+            return Stopped(StopReason.MISMATCH, f"{name}: {result.reason}")
+        return None
+
+    def _stop_before(self, node: int) -> Stopped | None:
+        if node < len(self.view.graph) and self.view.table.flags[node] & BREAKPOINT:
+            return Stopped(StopReason.BREAKPOINT, f"breakpoint: {self.view.graph.node_id(node)}")
+        return None
+
+    def _would_stop(self, cursor: int) -> bool:
+        before = self.view.results.get(cursor - 1)
+        return self._stop_before(cursor) is not None or (before is not None and self._stop_after(before) is not None)
+
+    def units_ahead(self, start: int, stop: int) -> dict[str, list[Unit]]:
+        """What the nodes [start, stop) will ask of each backend, in order."""
+        units: dict[str, list[Unit]] = {}
+        for node in range(start, min(stop, len(self.view.graph))):
+            binding = self._executor.bindings.get(self.view.case, node)
+            if isinstance(binding, Binding) and executed(binding, self.view.mode):
+                units.setdefault(self.view.placement.of(node), []).append(binding.unit)
+        return units
+
+    def _view(self, case: int, mode: Mode) -> View:
+        graph = self._trace.cases[case].graph
+        if graph not in self._placements:
+            nodes = len(self._trace.graphs[graph])
+            self._placements[graph] = Placement(nodes, self._backend_ids, self._initial)
+        if (case, mode) not in self._views:
+            self._views[case, mode] = View(self._trace.graphs[graph], case, mode, self._placements[graph])
+        return self._views[case, mode]
+
+    def _mark_breakpoints(self) -> None:
+        flags, marks = self.view.table.flags, self.breakpoints.marks(self.view.graph)
+        changed = np.flatnonzero(marks != (flags & BREAKPOINT > 0))
+        flags[changed] ^= BREAKPOINT
+        self.view.changed.update(int(node) for node in changed)

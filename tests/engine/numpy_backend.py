@@ -1,0 +1,178 @@
+"""A backend in numpy: a few operators, faults on demand, replies when it pleases."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tapml_tui.backends.protocol import (
+    BackendStatus,
+    CallArgument,
+    Execute,
+    Executed,
+    Failed,
+    KernelText,
+    Operand,
+    Prepared,
+    Reply,
+    Sink,
+    Stage,
+    State,
+    Unit,
+    UnitInput,
+)
+from trace_format.dtypes import numpy_dtype
+
+Arrays = tuple[np.ndarray, ...]
+
+
+def _matmul(a: np.ndarray, b: np.ndarray) -> Arrays:
+    return (np.matmul(a, b),)
+
+
+def _matmul_in_another_order(a: np.ndarray, b: np.ndarray) -> Arrays:
+    """One product after the other, from the last to the first: other bits, as good."""
+    total = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    for k in reversed(range(a.shape[1])):
+        total += np.outer(a[:, k], b[k])
+    return (total,)
+
+
+OPERATORS: dict[str, Callable[..., Arrays]] = {
+    "aten.add.Tensor": lambda a, b: (a + b,),
+    "aten.mul.Tensor": lambda a, b: (a * b,),
+    "aten.relu.default": lambda a: (np.maximum(a, a.dtype.type(0)),),
+    "aten.tanh.default": lambda a: (np.tanh(a),),
+    "aten.matmul.default": _matmul,
+    "aten.aminmax.default": lambda a: (a.min(axis=0), a.max(axis=0)),
+    "aten.argmax.default": lambda a: (np.asarray(a.reshape(-1).argmax(), np.int64),),
+    "aten.clone.default": lambda a: (a.copy(),),
+}
+OTHER_ORDER = OPERATORS | {
+    "aten.matmul.default": _matmul_in_another_order,
+    "aten.tanh.default": lambda a: (np.tanh(a.astype(np.float64)).astype(a.dtype),),
+}
+
+
+class Unsupported(Exception):
+    """Raised by an injected fault: the operator does not convert."""
+
+
+class NumpyBackend:
+    """Obeys `tapml_tui.backends.protocol.Backend`.
+
+    Attributes:
+        executed: Labels, in the order in which they were executed.
+        uploads: Bytes of operands that were not held.
+        faults: By node id: takes the right outputs, gives the wrong ones, or raises.
+        holds: How many results are kept for later operands.
+        stopped: While it is cleared, nothing is executed.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        operators: dict[str, Callable[..., Arrays]] | None = None,
+        *,
+        faults: dict[str, Callable[[Arrays], Arrays]] | None = None,
+        delays: random.Random | None = None,
+        holds: int = 1000,
+        identities: bool = False,
+    ) -> None:
+        self.id = id
+        self.operators = operators if operators is not None else (OPERATORS if id == "source" else OTHER_ORDER)
+        self.faults = faults or {}
+        self.holds = holds
+        self.identities = identities
+        self.executed: list[str] = []
+        self.prepared: list[str] = []
+        self.uploads: list[str] = []
+        self.restarts = 0
+        self.stopped = threading.Event()
+        self.stopped.set()
+        self._delays = delays
+        self._held: dict[str, np.ndarray] = {}
+        self._requests: queue.SimpleQueue[Execute | None] = queue.SimpleQueue()
+        self._era = 0
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._sink: Sink = lambda reply: None
+
+    def start(self, sink: Sink) -> None:
+        self._sink = sink
+        self._thread.start()
+        sink(BackendStatus(self.id, State.READY, title=f"numpy {self.id}"))
+
+    def prepare(self, units: Sequence[Unit]) -> None:
+        self.prepared += [unit.signature for unit in units]
+        self._sink(Prepared(self.id, len(units), len(units)))
+
+    def execute(self, request: Execute) -> None:
+        self._requests.put(request)
+
+    def describe(self, unit: Unit) -> None:
+        self._sink(KernelText(unit.signature, (("numpy", unit.calls[0].op),)))
+
+    def interrupt(self) -> None:
+        self._era += 1
+        self.stopped.set()
+
+    def restart(self) -> None:
+        self.restarts += 1
+        self._held.clear()
+
+    def close(self) -> None:
+        self.stopped.set()
+        self._requests.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            self.stopped.wait()
+            if self._delays is not None:
+                time.sleep(self._delays.choice([0, 0, 0, 0.0005]))
+            self._sink(self._answer(request))
+
+    def _answer(self, request: Execute) -> Reply:
+        self.executed.append(request.label)
+        inputs = [self._operand(operand) for operand in request.operands]
+        missing = tuple(i for i, array in enumerate(inputs) if array is None)
+        if missing:
+            return Failed(request.id, False, Stage.UPLOAD, "operands are missing", missing=missing)
+        (call,) = request.unit.calls
+        if call.op not in self.operators:
+            return Failed(request.id, True, Stage.CONVERT, f"no conversion for {call.op}")
+
+        def value(argument: CallArgument) -> object:
+            return inputs[argument.index] if isinstance(argument, UnitInput) else argument
+
+        results = self.operators[call.op](*(value(argument) for argument in call.args))
+        try:
+            results = self.faults.get(request.label, lambda right: right)(results)
+        except Unsupported as error:
+            return Failed(request.id, True, Stage.COMPILE, str(error))
+        except RuntimeError as error:
+            return Failed(request.id, False, Stage.RUN, str(error))
+        outputs = tuple(results[result.output] for result in request.unit.results)
+        for key, output in zip(request.result_keys, outputs, strict=True):
+            self._held[key] = output
+        while len(self._held) > self.holds:
+            self._held.pop(next(iter(self._held)))
+        identity = self.identities and call.op == "aten.clone.default"
+        fetched = tuple(output if output.nbytes <= request.fetch_limit else None for output in outputs)
+        return Executed(request.id, fetched, ms=0.1, identity=identity)
+
+    def _operand(self, operand: Operand) -> np.ndarray | None:
+        held = self._held.get(operand.key)
+        if held is not None:
+            return held
+        if operand.bytes is None:
+            return None
+        self.uploads.append(operand.key)
+        raw = np.fromfile(operand.bytes.file, np.uint8, operand.bytes.nbytes, offset=operand.bytes.offset)
+        return raw.view(numpy_dtype(operand.spec.dtype)).reshape(operand.spec.shape)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tapml_tui.backends.protocol import KernelText, State
+from tapml_tui.engine.commands import (
+    Breakpoint,
+    BreakpointKind,
+    Describe,
+    Mode,
+    Retry,
+    Rewind,
+    SelectCase,
+    SetBackend,
+    SetMode,
+    ToggleBreakpoint,
+    Undo,
+    Verb,
+)
+from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.table import BREAKPOINT, STALE
+from tests.engine.numpy_backend import NumpyBackend, Unsupported
+from tests.engine.toys import Driver, mlp
+
+
+def test_a_healthy_model_passes_step_by_step_and_to_the_end(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        first = driver.step(Verb.OVER)
+        assert first.cursor == 1 and first.counts.passed == 1 and first.stopped is StopReason.STEP
+        end = driver.step(Verb.CONTINUE)
+        assert end.stopped is StopReason.END and end.cursor == 9
+        assert driver.statuses() == ["passed"] * 9 and driver.verdicts() == ["CLEAN"] * 9
+        assert driver.target.executed == [driver.engine.graph.node_id(i) for i in range(9)]
+        assert driver.source.executed == []
+        again = driver.step(Verb.CONTINUE)
+        assert again.message == "already at the end" and len(driver.target.executed) == 9
+        assert {status.state for status in again.backends} == {State.READY}
+
+
+def test_a_switch_makes_downstream_stale_and_back_costs_nothing(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        driver.step(Verb.CONTINUE)
+        driver.do(SetBackend(3, 4, "source"))
+        assert list(driver.engine.table.flags & STALE) == [0] * 3 + [1] * 6
+        assert driver.engine.table.worst(0, 9).side == "*"
+        driver.do(Undo())
+        assert not (driver.engine.table.flags & STALE).any()
+        driver.do(SetBackend(3, 4, "source"))
+        count = len(driver.target.executed)
+        end = driver.step(Verb.CONTINUE)
+        assert "6 stale nodes" in end.message and driver.source.executed == [driver.engine.graph.node_id(3)]
+        assert driver.engine.result(3).backend == "source"
+        driver.do(SetBackend(3, 4, "target"))
+        executed = len(driver.target.executed)
+        assert executed > count
+        driver.step(Verb.CONTINUE)
+        assert len(driver.target.executed) == executed
+
+
+def test_all_on_the_source_is_answered_from_the_trace(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        driver.do(SetBackend(0, 9, "source"))
+        driver.step(Verb.CONTINUE)
+        assert driver.statuses() == ["passed"] * 9
+        assert driver.source.executed == driver.target.executed == []
+
+
+def test_all_on_the_source_can_be_executed_instead(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace"), source_from_trace=False) as driver:
+        driver.do(SetBackend(0, 9, "source"))
+        driver.step(Verb.CONTINUE)
+        assert len(driver.source.executed) == 9
+        for node in range(9):
+            np.testing.assert_array_equal(driver.engine.actual(node, 0), driver.engine.reference(node, 0))
+
+
+def test_the_guilty_kernel_is_local_and_the_rest_inherits(tmp_path: Path) -> None:
+    guilty = "layers.1/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={guilty: lambda right: (right[0] * np.float32(1.5),)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        stop = driver.step(Verb.CONTINUE)
+        assert stop.stopped is StopReason.MISMATCH and stop.cursor == 5
+        assert guilty in stop.message and "recorded inputs" in stop.message
+        end = driver.step(Verb.CONTINUE)
+        assert end.stopped is StopReason.END
+        assert driver.verdicts()[:5] == ["CLEAN"] * 4 + ["LOCAL"]
+        assert set(driver.verdicts()[5:]) <= {"INHERITED", "AMPLIFIED", "HEALED"}
+        inherited = driver.engine.result(5)
+        assert inherited.live and inherited.isolated and inherited.live[0].passed and inherited.isolated[0].passed
+        # The row of the guilty one is found again going back.
+        assert driver.step(Verb.BACK_CONTINUE).cursor == 5
+        assert driver.step(Verb.BACK_CONTINUE).stopped is StopReason.START
+
+
+def test_isolated_every_node_stands_alone(tmp_path: Path) -> None:
+    guilty = "layers.1/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={guilty: lambda right: (right[0] * np.float32(1.5),)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target), mode=Mode.ISOLATED) as driver:
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.MISMATCH
+        driver.step(Verb.CONTINUE)
+        assert driver.statuses() == ["passed"] * 4 + ["failed"] + ["passed"] * 4
+        chained = driver.do(SetMode(Mode.CHAINED))
+        assert chained.counts.not_run == 9 and chained.cursor == 9
+        assert driver.do(SetMode(Mode.ISOLATED)).counts.failed == 1
+
+
+def test_a_race_is_an_error_not_a_verdict(tmp_path: Path) -> None:
+    runs = iter(range(100))
+    racy = "layers.0/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={racy: lambda right: (right[0] + next(runs) + 1,)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        stop = driver.step(Verb.CONTINUE)
+        assert stop.stopped is StopReason.ERROR and "differs between two runs" in stop.message
+        assert driver.statuses()[1] == "error"
+
+
+def test_the_run_goes_on_past_what_is_not_supported(tmp_path: Path) -> None:
+    def refuse(right: object) -> tuple[np.ndarray, ...]:
+        raise Unsupported("no conversion")
+
+    node = "layers.1/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={node: refuse})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        end = driver.step(Verb.CONTINUE)
+        assert end.stopped is StopReason.END and end.counts.unsupported == 1 and end.counts.passed == 8
+        result = driver.engine.result(4)
+        assert result.reason == "no conversion; the source's result is used in its place"
+        assert driver.source.executed == [node]
+        target.faults.clear()
+        assert driver.do(Retry()).counts.passed == 9
+
+
+def test_breakpoints_stop_before_the_node(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.OPERATOR, "aten.tanh*")))
+        assert list(driver.engine.table.flags & BREAKPOINT) == [0, 0, BREAKPOINT] * 3
+        for cursor in (2, 5, 8):
+            stop = driver.step(Verb.CONTINUE)
+            assert (stop.cursor, stop.stopped) == (cursor, StopReason.BREAKPOINT)
+            assert len(driver.target.executed) == cursor  # nothing is executed past a place where it must stop
+        assert driver.step(Verb.BACK_CONTINUE).cursor == 5
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.OPERATOR, "aten.tanh*")))
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.END
+
+
+def test_folds_are_stepped_over_into_and_out_of(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        outline = driver.engine.graph.outline
+        folds = [
+            e for e in range(len(outline)) if outline[e]["fold"] and tuple(outline[e][["start", "stop"]]) == (0, 3)
+        ]
+        layer = folds[-1]
+        assert driver.step(Verb.OVER, layer, folded=False).cursor == 1
+        assert driver.do(Rewind()).cursor == 0
+        assert driver.step(Verb.OVER, layer, folded=True).cursor == 3
+        assert driver.step(Verb.BACK, layer, folded=True).cursor == 0
+        assert driver.step(Verb.INTO, layer, folded=True).cursor == 1
+        assert driver.step(Verb.OUT).cursor == 3
+        target = driver.engine.graph.entry_of(7)
+        assert driver.step(Verb.TO, target).cursor == 7
+        assert "already" in driver.step(Verb.TO, target).message
+        refused = driver.step(Verb.TO, layer)
+        assert refused.stopped is StopReason.REFUSED and "behind" in refused.message
+        assert driver.step(Verb.OVER).cursor == 8
+        assert driver.step(Verb.BACK).cursor == 7
+
+
+def test_edges_are_answered(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        assert driver.step(Verb.BACK).message == "already at the start"
+        assert "no case 2" in driver.do(SelectCase(1)).message
+        assert driver.do(Undo()).message == "nothing to undo"
+        assert driver.do(Retry()).message == "nothing to retry"
+        assert "no backend" in driver.do(SetBackend(0, 1, "nowhere")).message
+        assert driver.do(SetBackend(5, 99, "source")).stopped is StopReason.REFUSED
+        driver.step(Verb.CONTINUE)
+        assert "already at the end" in driver.step(Verb.OVER).message
+        driver.do(Describe(0))
+        assert any(isinstance(event, KernelText) for event in driver.events)
+
+
+def test_cases_keep_their_own_results(tmp_path: Path) -> None:
+    with Driver(mlp(cases=2).write(tmp_path / "t.trace")) as driver:
+        driver.step(Verb.CONTINUE)
+        other = driver.do(SelectCase(1))
+        assert (other.case, other.cursor, other.counts.passed) == (1, 0, 0)
+        driver.step(Verb.CONTINUE)
+        assert driver.statuses() == ["passed"] * 9
+        assert driver.do(SelectCase(0)).counts.passed == 9
+
+
+def test_what_will_run_is_announced_once_per_signature(tmp_path: Path) -> None:
+    with Driver(mlp(layers=4).write(tmp_path / "t.trace")) as driver:
+        driver.step(Verb.OVER)
+        assert len(driver.target.prepared) == 3 == len(set(driver.target.prepared))

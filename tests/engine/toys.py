@@ -1,0 +1,163 @@
+"""Small traces with real values and real floors, and a driver for the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tapml_tui.engine import Engine
+from tapml_tui.engine.commands import Command, Step, Verb
+from tapml_tui.engine.events import Changed, Event, Snapshot
+from tests.engine.numpy_backend import OPERATORS, NumpyBackend
+from trace_format import Trace, TraceWriter, open_trace
+from trace_format.model import (
+    Argument,
+    Case,
+    Floor,
+    GraphInput,
+    GraphOutput,
+    InputKind,
+    InputRef,
+    Node,
+    NodeRef,
+    OutputKind,
+    Provenance,
+    Value,
+)
+
+
+@dataclass
+class Toy:
+    """A graph in the making; every tensor is SIZE x SIZE unless an operator says otherwise.
+
+    Each call is (operator, arguments, path); arguments are refs or numbers.
+    """
+
+    calls: list[tuple[str, tuple[Argument, ...], str]] = field(default_factory=list)
+    inputs: int = 2
+    size: int = 8
+    seed: int = 0
+    cases: int = 1
+    edit: Callable[[NodeRef, Value], Value] = lambda ref, value: value
+
+    def call(self, op: str, *args: Argument, path: str = "") -> NodeRef:
+        self.calls.append((op, args, path))
+        return NodeRef(len(self.calls) - 1)
+
+    def write(self, path: Path) -> Trace:
+        """Compute the reference run, its float64 replays, and write all of it down."""
+        nodes: list[Node] = []
+        for index, (op, args, place) in enumerate(self.calls):
+            ordinal = sum(1 for other in nodes if (other.path, other.op) == (place, op))
+            outputs = 2 if op == "aten.aminmax.default" else 1
+            nodes.append(Node(f"{place}/{op}#{ordinal}", f"n{index}", op, place, "", args, (), outputs))
+        kinds = [InputKind.USER, *[InputKind.PARAMETER] * (self.inputs - 1)]
+        with TraceWriter(path, Provenance()) as writer:
+            graph = writer.add_graph(
+                "toy",
+                [GraphInput(f"in{i}", kind, f"weight{i}" if i else "") for i, kind in enumerate(kinds)],
+                [GraphOutput("out", OutputKind.USER, NodeRef(len(nodes) - 1))] if nodes else [],
+                nodes,
+            )
+            for number in range(self.cases):
+                case = writer.add_case(Case(f"case{number}", graph))
+                self._values(writer, case, nodes)
+        return open_trace(path)
+
+    def _values(self, writer: TraceWriter, case: int, nodes: Sequence[Node]) -> None:
+        random = np.random.default_rng([self.seed, case])
+        values: dict[Argument, np.ndarray] = {}
+        precise: dict[Argument, np.ndarray] = {}
+        for i in range(self.inputs):
+            array = random.normal(size=(self.size, self.size)).astype(np.float32)
+            values[InputRef(i)], precise[InputRef(i)] = array, array.astype(np.float64)
+            writer.add_value(case, InputRef(i), _value(writer, array))
+        for index, node in enumerate(nodes):
+            inputs = [values.get(arg, arg) for arg in node.args]
+            wide = [i.astype(np.float64) if isinstance(i, np.ndarray) and i.dtype.kind == "f" else i for i in inputs]
+            results = OPERATORS[node.op](*inputs)
+            alone = OPERATORS[node.op](*wide)
+            whole = OPERATORS[node.op](*(precise.get(arg, arg) for arg in node.args))
+            for output, array in enumerate(results):
+                ref = NodeRef(index, output)
+                values[ref], precise[ref] = array, np.asarray(whole[output])
+                value = _value(writer, array, _floor(array, alone[output]), _floor(array, whole[output]))
+                writer.add_value(case, ref, self.edit(ref, value))
+
+
+def _floor(array: np.ndarray, precise: np.ndarray) -> Floor | None:
+    if array.dtype.kind != "f":
+        return Floor(0.0, 0.0, "exact")
+    error = np.abs(precise - array)
+    return Floor(float(error.max()), float(np.sqrt((error**2).mean())))
+
+
+def _value(
+    writer: TraceWriter, array: np.ndarray, isolated: Floor | None = None, chained: Floor | None = None
+) -> Value:
+    digest = writer.add_tensor(array, array.dtype.name)
+    return Value(array.dtype.name, array.shape, (), digest, None, True, isolated, chained)
+
+
+def mlp(layers: int = 3, **options: object) -> Toy:
+    """Layers of matmul, add, tanh, in folds layers.0, layers.1, ..."""
+    toy = Toy(**options)  # type: ignore[arg-type]
+    x: Argument = InputRef(0)
+    for layer in range(layers):
+        path = f"layers.{layer}"
+        h = toy.call("aten.matmul.default", x, InputRef(1), path=f"{path}.attn")
+        h = toy.call("aten.add.Tensor", h, x, path=path)
+        x = toy.call("aten.tanh.default", h, path=f"{path}.mlp")
+    return toy
+
+
+class Driver:
+    """An engine whose answers can be waited for."""
+
+    def __init__(self, trace: Trace, backends: Sequence[NumpyBackend] | None = None, **options: object) -> None:
+        self.events: list[Event] = []
+        self.answers: dict[int, Snapshot] = {}
+        self.told_twice: list[int] = []
+        self._news = threading.Condition()
+        self.source, self.target = backends or (NumpyBackend("source"), NumpyBackend("target"))
+        self.engine = Engine(trace, [self.source, self.target], on_event=self._on_event, **options)  # type: ignore[arg-type]
+        self.engine.start()
+
+    def _on_event(self, event: Event) -> None:
+        with self._news:
+            self.events.append(event)
+            if isinstance(event, Changed) and event.answers is not None:
+                if event.answers in self.answers:
+                    self.told_twice.append(event.answers)
+                self.answers[event.answers] = event.snapshot
+            self._news.notify_all()
+
+    def wait(self, ticket: int) -> Snapshot:
+        with self._news:
+            assert self._news.wait_for(lambda: ticket in self.answers, 60), "no answer within a minute"
+            return self.answers[ticket]
+
+    def do(self, command: Command) -> Snapshot:
+        return self.wait(self.engine.submit(command))
+
+    def step(self, verb: Verb, entry: int | None = None, folded: bool = False) -> Snapshot:
+        return self.do(Step(verb, entry, folded))
+
+    def statuses(self) -> list[str]:
+        results = [self.engine.result(node) for node in range(len(self.engine.graph))]
+        return [str(result.status) if result is not None else "" for result in results]
+
+    def verdicts(self) -> list[str]:
+        results = [self.engine.result(node) for node in range(len(self.engine.graph))]
+        return [str(result.verdict) if result is not None else "" for result in results]
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+        self.engine.trace.close()
