@@ -154,7 +154,7 @@ class DeviceLink:
         except OSError as error:
             self._give_up(f"the RPC server could not be started: {error.strerror}")
             return
-        server.send({"op": "serve", "key": self._secret})
+        server.send({"op": "serve", "key": self._secret, "device": self._address.device})
         self._arm("server", self._deadlines.connect, server.kill)
 
     def _start_worker(self) -> None:

@@ -114,6 +114,7 @@ class Kernels:
 
     def want(self, units: Sequence[Unit], *, urgent: bool = False) -> None:
         """Have units compiled; urgent ones before all others."""
+        asked = self._asked
         for unit in units:
             signature = unit.signature
             if signature in self._wanted:
@@ -121,10 +122,9 @@ class Kernels:
                     self._wanted.move_to_end(signature, last=False)
             elif self.get(signature) is None and not self._under_way(signature):
                 self._wanted[signature] = unit
+                self._wanted.move_to_end(signature, last=not urgent)
                 self._asked += 1
-                if urgent:
-                    self._wanted.move_to_end(signature, last=False)
-        if self._asked:
+        if self._asked > asked:
             self._events.progress(self._done, self._asked)
         self._feed()
 

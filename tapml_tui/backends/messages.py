@@ -16,7 +16,10 @@ def cause(text: str) -> str:
     found = ""
     for i, line in enumerate(lines):
         if match := _ERROR_LINE.match(line):
-            rest = match.group(2) or next((other.strip() for other in lines[i + 1 :] if not _NOISE.match(other)), "")
+            rest = match.group(2)
+            if rest.endswith(":") or not rest:
+                rest += " " if rest else ""
+                rest += next((other.strip() for other in lines[i + 1 :] if not _NOISE.match(other)), "")
             found = f"{match.group(1)}: {rest}" if rest else match.group(1)
     if not found:
         found = next((line.strip() for line in reversed(lines) if not _NOISE.match(line)), "no message")

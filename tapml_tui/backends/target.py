@@ -159,7 +159,10 @@ class TargetBackend:
         elif self._missing or self._link.gave_up:
             self._sink(Failed(request.id, False, Stage.CONNECT, self._missing or self._link.gave_up, device_lost=True))
         else:
-            self._waiting[request.id] = _Pending(request, request.unit.signature)
+            pending = _Pending(request, request.unit.signature)
+            self._waiting[request.id] = pending
+            if self._kernels.get(pending.signature) is None:
+                self._kernels.want([request.unit])
             self._pump()
 
     def _pump(self) -> None:

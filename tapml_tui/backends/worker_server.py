@@ -9,6 +9,7 @@ and loopback is open to every user of the machine.
 
 from __future__ import annotations
 
+import ctypes
 import hmac
 import os
 import shutil
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from tapml_tui.backends.child import Channel, die_with_parent, limit_resources
 from tapml_tui.backends.frames import Header
@@ -67,11 +69,15 @@ def main() -> None:
     channel = Channel(urgent)
     limit_resources()
     header, _ = channel.receive()
-    key = str(header["key"])
+    key, device = str(header["key"]), str(header["device"])
     # The runtime alone, without torch, loads in a fifth of the time.
     os.environ["TVM_USE_RUNTIME_LIB"] = "1"
     sys.modules["torch"] = None  # type: ignore[assignment]
+    from tvm import libinfo
     from tvm.rpc import base, server
+
+    # Sorting, top-k and the like: without the compiler nothing else loads them.
+    _load(libinfo, "libtvm_runtime_extra.*")
 
     def handshake(connection: socket.socket) -> bool:
         connection.settimeout(_HANDSHAKE_SECONDS)
@@ -97,6 +103,9 @@ def main() -> None:
                 channel.close_in_fork()
                 listener.close()
                 os.chdir(folder)
+                if device != "cpu":
+                    # Only here: a driver that is initialised before the fork does not survive it.
+                    _load(libinfo, f"libtvm_runtime_{device}.*")
                 server._serve_loop(connection, None, _Folder(folder))
                 os._exit(0)
             finally:
@@ -123,6 +132,12 @@ def main() -> None:
         if accepted:
             serve(connection)
         connection.close()
+
+
+def _load(libinfo: Any, pattern: str) -> None:
+    for folder in libinfo.package_lib_paths():
+        for file in Path(folder).glob(pattern):
+            ctypes.CDLL(str(file), ctypes.RTLD_GLOBAL)
 
 
 class _Folder:
