@@ -33,7 +33,10 @@ from trace_format.model import (
     Value,
 )
 from trace_format.reader import Trace, open_trace
+from trace_format.recover import RecoverReport, recover
 from trace_format.runs import Run, open_run, read_run
+from trace_format.text import printable
+from trace_format.verify import Finding, verify
 from trace_format.writer import TraceWriter
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "CannotOpen",
     "Case",
     "DiskFull",
+    "Finding",
     "Floor",
     "FromCase",
     "Graph",
@@ -55,6 +59,7 @@ __all__ = [
     "NodeRef",
     "OutputKind",
     "Provenance",
+    "RecoverReport",
     "Run",
     "RunLocked",
     "RunOutput",
@@ -70,5 +75,8 @@ __all__ = [
     "WrongBase",
     "open_run",
     "open_trace",
+    "printable",
     "read_run",
+    "recover",
+    "verify",
 ]

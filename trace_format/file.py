@@ -9,11 +9,22 @@ import zlib
 from pathlib import Path
 
 from trace_format.codec import Head, decode_head
-from trace_format.errors import CannotOpen, IndexInvalid, Malformed, NotATrace, Truncated, UnsupportedVersion
+from trace_format.errors import (
+    CannotOpen,
+    IndexInvalid,
+    Malformed,
+    NotATrace,
+    TraceError,
+    Truncated,
+    UnsupportedVersion,
+)
+from trace_format.model import Provenance
 from trace_format.records import (
     MAGIC,
     MAGIC_STEM,
     MAJOR,
+    MARKER,
+    MINOR,
     Op,
     Record,
     body_seed,
@@ -30,8 +41,12 @@ _CHUNK = 1 << 20
 class TraceFile:
     """A trace or a run, mapped read-only. `header_end` is where the records after the header begin."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, tolerant: bool = False) -> None:
         """Map a file and read its header.
+
+        Args:
+            path: The file.
+            tolerant: Go on without a header that is damaged.
 
         Raises:
             CannotOpen: If it is not there, may not be read, or is no regular file.
@@ -58,7 +73,12 @@ class TraceFile:
             os.close(descriptor)
             raise
         try:
-            self.header_end, self.head = self._read_head(shown)
+            try:
+                self.header_end, self.head = self._read_head(shown)
+            except TraceError:
+                if not tolerant or self.data.find(MARKER) < 0:
+                    raise
+                self.header_end, self.head = len(MAGIC), Head("trace", MINOR, None, Provenance())
         except BaseException:
             self.close()
             raise

@@ -51,6 +51,11 @@ def value_key(ref: NodeRef | InputRef) -> int:
     return -1 - ref.index if isinstance(ref, InputRef) else ref.node * limits.MAX_OUTPUTS + ref.output
 
 
+def key_ref(key: int) -> NodeRef | InputRef:
+    """Inverse of `value_key`."""
+    return InputRef(-1 - key) if key < 0 else NodeRef(*divmod(key, limits.MAX_OUTPUTS))
+
+
 class GraphBuilder:
     """Collects the index of one graph, and refuses what would make it contradict itself."""
 

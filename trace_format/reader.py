@@ -13,28 +13,23 @@ from typing import Any, Self, TypeVar, overload
 import numpy.typing as npt
 
 from trace_format import codec
-from trace_format.contents import Footer
 from trace_format.errors import (
     DanglingReference,
     IndexInvalid,
-    RecordDamaged,
     SizeMismatch,
     TensorMissing,
-    TraceError,
-    Truncated,
 )
-from trace_format.file import TraceFile
 from trace_format.graph import Graph
 from trace_format.index import GraphIndex, TensorIndex, ValueIndex, value_key
+from trace_format.load import Loaded, load
 from trace_format.model import Block, Case, InputRef, NodeRef, Provenance, SourceLine, Value
-from trace_format.records import MAJOR, TRAILER, Op, read_trailer
-from trace_format.scan import Scan
+from trace_format.records import MAJOR, Op
 from trace_format.storage import Stored, Tensors, check_size
 from trace_format.tables import Tables
 
 T = TypeVar("T")
 _KEPT_VALUES = 8192
-_MOST_DAMAGE = 50  # messages; what is more is counted
+_KEPT_SOURCES = 256
 
 
 def open_trace(path: str | os.PathLike[str]) -> Trace:
@@ -43,76 +38,28 @@ def open_trace(path: str | os.PathLike[str]) -> Trace:
     Raises:
         TraceError: One of its named kinds.
     """
-    return Trace(path)
+    return Trace(load(path))
 
 
 class Trace:
     """An open trace. Everything is read when it is asked for; safe to use from several threads."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, loaded: Loaded) -> None:
         """See `open_trace`."""
-        self._file = TraceFile(path)
-        self._damage: list[str] = []
-        self._more_damage = 0
+        self._file = loaded.file
+        self._footer = loaded.footer
+        self._damage = loaded.damage
+        self.complete = loaded.complete
         try:
-            footer = self._read_footer()
-            self.complete = footer is not None
-            self._footer = footer if footer is not None else self._scan()
-            if self._footer.stopped:
-                self._damage.append(self._footer.stopped)
-            self._tensors = Tensors(self._file, TensorIndex(self._footer.tensors, self._file.size))
+            self.tensors = Tensors(self._file, TensorIndex(self._footer.tensors, self._file.size))
             self._cases = [self._read_case(number) for number in range(len(self._footer.cases))]
         except BaseException:
             self._file.close()
             raise
+        self._made_graphs: dict[int, Graph] = {}
+        self._value_indexes: dict[int, ValueIndex] = {}
         self._value = lru_cache(_KEPT_VALUES)(self._read_value)
-        self._source_lines = lru_cache(256)(self._read_source)
-
-    # ------------------------------------------------------------ opening
-
-    def _read_footer(self) -> Footer | None:
-        """The footer, or None if there is none that is whole."""
-        file = self._file
-        offset = read_trailer(file.data, file.size)
-        if offset is None:
-            if file.head.kind == "trace":
-                self._note_damage("it has no end: writing was cut off, or the file was truncated")
-            return None
-        try:
-            record = file.record(offset, Op.SUMMARY)
-            if record.end != file.size - TRAILER.size:
-                raise IndexInvalid("the summary is not at the end", offset)
-            summary = codec.decode_summary(file.body(offset, Op.SUMMARY))
-            return Footer(
-                summary.content_id,
-                summary.stopped,
-                tuple((record, file.table(table, Op.GRAPH_INDEX)) for record, table in summary.graphs),
-                tuple((record, file.table(table, Op.VALUE_INDEX)) for record, table in summary.cases),
-                file.table(summary.tensors, Op.TENSOR_INDEX),
-                file.table(summary.sources, Op.SOURCE_INDEX),
-                summary.notes,
-            )
-        except (RecordDamaged, Truncated) as error:
-            self._note_damage(f"its footer is damaged: {error}")
-            return None
-
-    def _scan(self) -> Footer:
-        return Scan(self._file, self._tolerate).run().footer()
-
-    def _tolerate(self, error: TraceError) -> None:
-        # What damage left behind may contradict itself; without damage, only a wrong writer does that.
-        if not self._damage_seen and not isinstance(error, RecordDamaged | Truncated):
-            raise error
-        self._damage_seen = True
-        self._note_damage(str(error))
-
-    _damage_seen = False
-
-    def _note_damage(self, message: str) -> None:
-        if len(self._damage) < _MOST_DAMAGE:
-            self._damage.append(message)
-        else:
-            self._more_damage += 1
+        self._source_lines = lru_cache(_KEPT_SOURCES)(self._read_source)
 
     def _read_case(self, number: int) -> Case:
         offset, _ = self._footer.cases[number]
@@ -155,13 +102,12 @@ class Trace:
     @property
     def damage(self) -> tuple[str, ...]:
         """What is wrong with the file, or missing."""
-        more = (f"and {self._more_damage} more",) if self._more_damage else ()
         cut = tuple(
             f"graph {number} has {len(graph)} of {graph.nodes_meant} nodes"
             for number, graph in self._made_graphs.items()
             if len(graph) < graph.nodes_meant
         )
-        return (*self._damage, *more, *cut)
+        return (*self._damage, *cut)
 
     @property
     def size_bytes(self) -> int:
@@ -179,10 +125,6 @@ class Trace:
         return tuple(codec.decode_note(self._file.body(offset, Op.NOTE)) for offset in self._footer.notes)
 
     # ------------------------------------------------------------ graphs and cases
-
-    @cached_property
-    def _made_graphs(self) -> dict[int, Graph]:
-        return {}
 
     @property
     def graphs(self) -> Sequence[Graph]:
@@ -255,10 +197,6 @@ class Trace:
                 return Value("", (), note="not in the trace: the output that hands it on is no value")
             ref = made
 
-    @cached_property
-    def _value_indexes(self) -> dict[int, ValueIndex]:
-        return {}
-
     def _values_of(self, case: int) -> ValueIndex:
         index = self._value_indexes.get(case)
         if index is None:
@@ -270,7 +208,7 @@ class Trace:
         if (stored.case, stored.ref) != (case, ref) or type(stored.ref) is not type(ref):
             raise IndexInvalid(f"the index says that another value is {ref} of case {case}", offset)
         if stored.value.tensor is not None:
-            nbytes = self._tensors.size(stored.value.tensor)
+            nbytes = self.tensors.size(stored.value.tensor)
             if nbytes is not None:
                 check_size(stored.value.dtype, stored.value.shape, nbytes)
         return stored.value
@@ -278,7 +216,7 @@ class Trace:
     def _stored(self, value: Value) -> tuple[Stored, int]:
         if value.tensor is None:
             raise TensorMissing(f"the value has no tensor{': ' + value.note if value.note else ''}")
-        stored = self._tensors.stored(value.tensor)
+        stored = self.tensors.stored(value.tensor)
         return stored, check_size(value.dtype, value.shape, stored.nbytes)
 
     def array(self, value: Value) -> npt.NDArray[Any]:
@@ -315,7 +253,7 @@ class Trace:
 
     def close(self) -> None:
         """Unmap the file. Arrays that were handed out stay valid."""
-        self._tensors.close()
+        self.tensors.close()
         self._file.close()
 
     def __enter__(self) -> Self:

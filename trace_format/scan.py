@@ -13,6 +13,7 @@ from trace_format.model import Case
 from trace_format.records import (
     FOOTER_OPS,
     HEADER,
+    MAGIC,
     MARKER,
     TRAILER,
     Buffer,
@@ -77,10 +78,21 @@ class Scan:
             report: Told of each thing wrong. May raise, which ends the scan.
         """
         self.contents = Contents()
+        self.skipped: list[Record] = []  # of kinds that this version does not know
         self._file = file
         self._report = report
         self._damaged = False
         self._lost_bytes = 0
+        self._takers: dict[int, Callable[[Record, bytes], None]] = {
+            Op.TENSOR: self._tensor,
+            Op.WEIGHTS: self._weights,
+            Op.SOURCE: self._source,
+            Op.GRAPH: self._graph,
+            Op.NODE: self._node,
+            Op.CASE: self._case,
+            Op.VALUE: self._value,
+            Op.NOTE: self._note,
+        }
 
     def _problem(self, error: TraceError) -> None:
         self._damaged = True
@@ -91,10 +103,11 @@ class Scan:
         data, size = self._file.data, self._file.size
         if read_trailer(data, size) is not None:
             size -= TRAILER.size
-        head = read_header(data, 8, self._file.size)
-        self.contents.hash(head, read_body(data, head))
-        end = head.end
-        for record in walk(data, head.end, size, self._problem):
+        end = self._file.header_end
+        if end > len(MAGIC):
+            head = read_header(data, len(MAGIC), size)
+            self.contents.hash(head, read_body(data, head))
+        for record in walk(data, end, size, self._problem):
             self._lost_bytes += record.offset - end
             end = record.end
             try:
@@ -106,10 +119,12 @@ class Scan:
         return self.contents
 
     def _take(self, record: Record) -> None:
-        take = _TAKERS.get(record.opcode)
         body = read_body(self._file.data, record)
+        take = self._takers.get(record.opcode)
         if take is not None:
-            take(self, record, body)
+            take(record, body)
+        else:
+            self.skipped.append(record)
         self.contents.hash(record, body)
 
     def _tensor(self, record: Record, body: bytes) -> None:
@@ -149,6 +164,10 @@ class Scan:
         if self.contents.graphs:
             for lost in self._gap(len(self.contents.cases), number):
                 self.contents.add_case(0, Case(f"lost#{lost}", case.graph))
+            if case.graph < len(self.contents.graphs):
+                graph = self.contents.graphs[case.graph]
+                for _ in self._gap(len(graph), graph.head.nodes):
+                    graph.add_lost()
         self.contents.check_case(number, case)
         self.contents.add_case(record.offset, case)
 
@@ -165,15 +184,3 @@ class Scan:
         """What is missing before `number`, as long as the bytes that are lost can have held it."""
         possible = self._lost_bytes // (HEADER.size + 8)
         return range(have, number) if self._damaged and number - have <= possible else range(0)
-
-
-_TAKERS: dict[int, Callable[[Scan, Record, bytes], None]] = {
-    Op.TENSOR: Scan._tensor,
-    Op.WEIGHTS: Scan._weights,
-    Op.SOURCE: Scan._source,
-    Op.GRAPH: Scan._graph,
-    Op.NODE: Scan._node,
-    Op.CASE: Scan._case,
-    Op.VALUE: Scan._value,
-    Op.NOTE: Scan._note,
-}

@@ -63,6 +63,15 @@ class Stored:
         array.flags.writeable = False
         return array
 
+    def view(self) -> memoryview:
+        """The bytes. Release it, or the file stays mapped."""
+        return memoryview(self._data)[self.offset : self.offset + self.nbytes]
+
+    def checked_view(self) -> memoryview:
+        """The bytes, checked. Release it, or the file stays mapped."""
+        self.check(0, self.nbytes)
+        return self.view()
+
     @property
     def block(self) -> Block:
         """For another process to map."""

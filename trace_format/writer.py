@@ -171,6 +171,10 @@ class TraceWriter:
         self._seen.add(likeness)
         return hashing.result()
 
+    def has_tensor(self, digest: bytes) -> bool:
+        """Whether the trace has the bytes of a tensor."""
+        return digest in self._contents.tensors
+
     def add_weights(self, path: str | os.PathLike[str]) -> dict[str, bytes]:
         """Refer to the tensors of a .safetensors that lies in the trace's own folder.
 

@@ -1,0 +1,196 @@
+"""Making a whole trace of what is left of a broken one, and saying what is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from trace_format import limits
+from trace_format.errors import BlockDamaged, DiskFull, SizeLimit, TraceError, Unwritable
+from trace_format.file import TraceFile
+from trace_format.graph import Graph
+from trace_format.index import GraphIndex, key_ref
+from trace_format.load import Loaded, read_footer
+from trace_format.model import Case, GraphOutput, Node, NodeRef, Value
+from trace_format.reader import Trace
+from trace_format.records import Record
+from trace_format.scan import Scan
+from trace_format.tensors import plain_bytes
+from trace_format.text import printable
+from trace_format.writer import TraceWriter
+
+_LOST = "lost: its record was damaged"
+
+
+@dataclass
+class RecoverReport:
+    """What was kept, and what was lost, one line for each thing."""
+
+    nodes: int = 0
+    values: int = 0
+    tensors: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+def recover(broken: str | os.PathLike[str], out: str | os.PathLike[str]) -> RecoverReport:
+    """Write a whole trace from what can be read of a broken one.
+
+    A node whose record is lost keeps its number: a stand-in with a note takes its place, under its own
+    id where the footer still knows it. A value whose tensor is damaged is kept without it, with a note.
+    Weights beside the broken trace are referred to if `out` lies in the same folder, else copied in.
+
+    Raises:
+        TraceError: If nothing can be read, or `out` cannot be written.
+    """
+    file = TraceFile(broken, tolerant=True)
+    try:
+        if file.head.kind != "trace":
+            raise Unwritable("a run needs no recovery: its torn end is dropped when it is next opened")
+        if os.path.exists(out) and os.path.samefile(broken, out):
+            raise Unwritable("the recovered trace must have another name: the broken one is not written again")
+        return _Recovery(file).write(out)
+    finally:
+        file.close()
+
+
+class _Recovery(Scan):
+    """A scan of what is there, and its copying."""
+
+    def __init__(self, file: TraceFile) -> None:
+        self.report = RecoverReport()
+        self._weight_records: list[int] = []
+        super().__init__(file, self._lose)
+        contents = self.run()
+        self._trace = Trace(Loaded(file, contents.footer(), False, ()))
+        self._known = _known_graphs(file)
+        self._digests: set[bytes] = set()
+
+    def _lose(self, what: object) -> None:
+        self.report.lost.append(str(what))
+
+    def _weights(self, record: Record, body: bytes) -> None:
+        super()._weights(record, body)
+        self._weight_records.append(record.offset)
+
+    def write(self, out: str | os.PathLike[str]) -> RecoverReport:
+        """Copy everything that is good."""
+        with TraceWriter(out, self._trace.provenance) as writer:
+            for offset in self._weight_records:
+                self._copy_weights(writer, offset)
+            for number, graph in enumerate(self._trace.graphs):
+                self._copy_graph(writer, number, graph)
+            for number in range(len(self._trace.cases)):
+                self._copy_case(writer, number)
+            for note in self._trace.notes:
+                writer.add_note(note)
+            unnamed = len(self.contents.tensors.keys() - self._digests)
+            if unnamed and self.report.lost:
+                self._lose(f"{unnamed} tensors that no value names any more were left out")
+            if self.report.lost:
+                name = printable(self._file.path.name)
+                writer.add_note(f"recovered from {name}; what was lost: {len(self.report.lost)} things")
+        return self.report
+
+    def _copy_weights(self, writer: TraceWriter, offset: int) -> None:
+        tensors = self._trace.tensors
+        weights = tensors.weights(offset)
+        beside = self._file.path.parent / weights.file
+        try:
+            if writer.path.parent.resolve() == self._file.path.parent:
+                there = writer.add_weights(beside)
+                for weight in weights.tensors:
+                    if there.get(weight.name) != weight.digest:
+                        self._lose(f"the weight {printable(weight.name)!r} is not what it was")
+            else:
+                for weight in weights.tensors:
+                    writer.add_tensor(tensors.stored(weight.digest).checked_view())
+        except TraceError as error:
+            self._lose(f"the weights {printable(weights.file)!r}: {error}")
+        self._digests.update(weight.digest for weight in weights.tensors)
+
+    def _copy_graph(self, writer: TraceWriter, number: int, graph: Graph) -> None:
+        nodes = list(self._nodes(number, graph))
+        self.report.nodes += sum(node.note != _LOST for node in nodes)
+        if len(nodes) < graph.nodes_meant:
+            self._lose(f"graph {printable(graph.name)!r} has {len(nodes)} of {graph.nodes_meant} nodes")
+        writer.add_graph(graph.name, graph.inputs, tuple(_output(o, nodes) for o in graph.outputs), nodes)
+
+    def _nodes(self, number: int, graph: Graph) -> Iterator[Node]:
+        for index in range(len(graph)):
+            try:
+                yield graph.node(index)
+            except TraceError:
+                stand_in = self._stand_in(number, graph, index)
+                self._lose(f"node {index} {printable(stand_in.id)!r}: its record is damaged")
+                yield stand_in
+
+    def _stand_in(self, number: int, graph: Graph, index: int) -> Node:
+        outputs = 1 + max((ref.output for ref in self._uses(number, graph, index)), default=0)
+        known = self._known.get(number)
+        if known is None or index >= known.nodes:
+            identity, path = graph.node_id(index), graph.path(index)
+            return Node(identity, identity, "lost", path, "", (), (), outputs, note=_LOST)
+        path = known.paths[int(known.path_of[index])]
+        op = known.ops[int(known.op_of[index])]
+        outputs = max(outputs, min(int(known.outputs[index]), limits.MAX_OUTPUTS - 1))
+        return Node(known.ids[index], known.names[index], op, path, "", (), (), outputs, note=_LOST)
+
+    def _uses(self, number: int, graph: Graph, index: int) -> Iterator[NodeRef]:
+        """Every use of a node's outputs."""
+        _, nodes, outputs = graph.producers
+        yield from (NodeRef(index, output) for output in outputs[nodes == index].tolist())
+        yield from (o.value for o in graph.outputs if isinstance(o.value, NodeRef) and o.value.node == index)
+        for (_, case), values in zip(self.contents.cases, self.contents.values, strict=True):
+            if case.graph == number:
+                yield from (ref for ref in map(key_ref, values) if isinstance(ref, NodeRef) and ref.node == index)
+
+    def _copy_case(self, writer: TraceWriter, number: int) -> None:
+        case = self._trace.cases[number]
+        try:
+            writer.add_case(case)
+        except TraceError as error:
+            self._lose(f"what case {printable(case.name)!r} takes from earlier ones: {error}")
+            writer.add_case(Case(case.name, case.graph, (), case.note))
+        for key in sorted(self.contents.values[number]):
+            ref = key_ref(key)
+            try:
+                writer.add_value(number, ref, self._copy_tensor(writer, self._trace.value(number, ref)))
+                self.report.values += 1
+            except TraceError as error:
+                self._lose(f"the value {ref} of case {printable(case.name)!r}: {error}")
+
+    def _copy_tensor(self, writer: TraceWriter, value: Value) -> Value:
+        if value.tensor is None:
+            return value
+        new = value.tensor not in self._digests
+        self._digests.add(value.tensor)
+        try:
+            if writer.has_tensor(value.tensor):
+                return value
+            if writer.add_tensor(plain_bytes(self._trace.array(value))) != value.tensor:
+                raise BlockDamaged("the SHA-256 of a tensor does not match")
+            self.report.tensors += 1
+            return value
+        except (DiskFull, SizeLimit):
+            raise
+        except TraceError as error:
+            if new:
+                self._lose(f"the tensor {value.tensor.hex()[:16]}, {value.dtype} {list(value.shape)}: {error}")
+            return replace(value, tensor=None, note=f"{value.note} lost: its bytes are damaged".strip())
+
+
+def _output(output: GraphOutput, nodes: list[Node]) -> GraphOutput:
+    ref = output.value
+    if isinstance(ref, NodeRef) and not (ref.node < len(nodes) and ref.output < nodes[ref.node].outputs):
+        return replace(output, value=None)
+    return output
+
+
+def _known_graphs(file: TraceFile) -> dict[int, GraphIndex]:
+    """What the footer still knows of the graphs."""
+    try:
+        footer = read_footer(file)
+        return {number: GraphIndex(body, file.size) for number, (_, body) in enumerate(footer.graphs if footer else ())}
+    except TraceError:
+        return {}
