@@ -10,7 +10,7 @@ from trace_format import limits
 from trace_format.errors import BlockDamaged, DiskFull, SizeLimit, TraceError, Unwritable
 from trace_format.file import TraceFile
 from trace_format.graph import Graph
-from trace_format.index import GraphIndex, key_ref
+from trace_format.index import GraphIndex, ValueIndex, key_ref
 from trace_format.load import Loaded, read_footer
 from trace_format.model import Case, GraphOutput, Node, NodeRef, Value
 from trace_format.reader import Trace
@@ -25,12 +25,21 @@ _LOST = "lost: its record was damaged"
 
 @dataclass
 class RecoverReport:
-    """What was kept, and what was lost, one line for each thing."""
+    """What was kept, and what was not.
+
+    Attributes:
+        nodes: Kept.
+        values: Kept.
+        tensors: Kept.
+        lost: One line for each thing that is lost.
+        damage: What was wrong with the file; where only its footer was, nothing is lost.
+    """
 
     nodes: int = 0
     values: int = 0
     tensors: int = 0
     lost: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
 
 def recover(broken: str | os.PathLike[str], out: str | os.PathLike[str]) -> RecoverReport:
@@ -60,14 +69,22 @@ class _Recovery(Scan):
     def __init__(self, file: TraceFile) -> None:
         self.report = RecoverReport()
         self._weight_records: list[int] = []
-        super().__init__(file, self._lose)
+        self._problems: list[TraceError] = []
+        super().__init__(file, self._problems.append)
         contents = self.run()
         self._trace = Trace(Loaded(file, contents.footer(), False, ()))
-        self._known = _known_graphs(file)
+        self._known = _Known(file)
         self._digests: set[bytes] = set()
 
     def _lose(self, what: object) -> None:
         self.report.lost.append(str(what))
+
+    def _explain_damage(self) -> None:
+        """Where no footer says what was there, the damage itself is all that can be said of what is lost."""
+        for error in self._problems:
+            self.report.damage.append(str(error))
+            if not self._known.whole and not 0 < self.footer_begins <= (error.offset or 0):
+                self._lose(error)
 
     def _weights(self, record: Record, body: bytes) -> None:
         super()._weights(record, body)
@@ -75,6 +92,7 @@ class _Recovery(Scan):
 
     def write(self, out: str | os.PathLike[str]) -> RecoverReport:
         """Copy everything that is good."""
+        self._explain_damage()
         with TraceWriter(out, self._trace.provenance) as writer:
             for offset in self._weight_records:
                 self._copy_weights(writer, offset)
@@ -84,6 +102,8 @@ class _Recovery(Scan):
                 self._copy_case(writer, number)
             for note in self._trace.notes:
                 writer.add_note(note)
+            if len(self._trace.notes) < self._known.notes:
+                self._lose(f"{self._known.notes - len(self._trace.notes)} notes")
             unnamed = len(self.contents.tensors.keys() - self._digests)
             if unnamed and self.report.lost:
                 self._lose(f"{unnamed} tensors that no value names any more were left out")
@@ -127,7 +147,7 @@ class _Recovery(Scan):
 
     def _stand_in(self, number: int, graph: Graph, index: int) -> Node:
         outputs = 1 + max((ref.output for ref in self._uses(number, graph, index)), default=0)
-        known = self._known.get(number)
+        known = self._known.graphs.get(number)
         if known is None or index >= known.nodes:
             identity, path = graph.node_id(index), graph.path(index)
             return Node(identity, identity, "lost", path, "", (), (), outputs, note=_LOST)
@@ -152,7 +172,11 @@ class _Recovery(Scan):
         except TraceError as error:
             self._lose(f"what case {printable(case.name)!r} takes from earlier ones: {error}")
             writer.add_case(Case(case.name, case.graph, (), case.note))
-        for key in sorted(self.contents.values[number]):
+        found = self.contents.values[number]
+        for key in self._known.values.get(number, ()):
+            if key not in found:
+                self._lose(f"the value {key_ref(key)} of case {printable(case.name)!r}: its record is damaged")
+        for key in sorted(found):
             ref = key_ref(key)
             try:
                 writer.add_value(number, ref, self._copy_tensor(writer, self._trace.value(number, ref)))
@@ -187,10 +211,22 @@ def _output(output: GraphOutput, nodes: list[Node]) -> GraphOutput:
     return output
 
 
-def _known_graphs(file: TraceFile) -> dict[int, GraphIndex]:
-    """What the footer still knows of the graphs."""
-    try:
-        footer = read_footer(file)
-        return {number: GraphIndex(body, file.size) for number, (_, body) in enumerate(footer.graphs if footer else ())}
-    except TraceError:
-        return {}
+class _Known:
+    """What the footer of a broken trace still knows of what was in it. `whole`: it knows all."""
+
+    def __init__(self, file: TraceFile) -> None:
+        self.graphs: dict[int, GraphIndex] = {}
+        self.values: dict[int, list[int]] = {}
+        self.notes = 0
+        self.whole = False
+        try:
+            footer = read_footer(file)
+            if footer is not None:
+                for number, (_, body) in enumerate(footer.graphs):
+                    self.graphs[number] = GraphIndex(body, file.size)
+                for number, (_, body) in enumerate(footer.cases):
+                    self.values[number] = ValueIndex(body, file.size).keys.tolist()
+                self.notes = len(footer.notes)
+                self.whole = True
+        except TraceError:
+            return  # it is damaged too

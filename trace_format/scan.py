@@ -78,6 +78,7 @@ class Scan:
             report: Told of each thing wrong. May raise, which ends the scan.
         """
         self.contents = Contents()
+        self.footer_begins = 0  # 0: no record of a footer was met
         self.skipped: list[Record] = []  # of kinds that this version does not know
         self._file = file
         self._report = report
@@ -113,6 +114,8 @@ class Scan:
             try:
                 if record.opcode not in FOOTER_OPS:
                     self._take(record)
+                else:
+                    self.footer_begins = self.footer_begins or record.offset
             except TraceError as error:
                 self._lost_bytes += record.end - record.offset
                 self._problem(error if error.offset is not None else type(error)(error.message, record.offset))
