@@ -144,12 +144,15 @@ def main() -> None:
     torch.set_num_threads(1)
     import tvm
 
+    from tapml_tui.backends.compiler import lower
+
     try:
         compiler = _Compiler(channel, settings)
     except Exception as error:  # a target that there is not, a --lower file that does not load
         reason, detail = messages.of_exception(error)
         channel.send({"op": "unusable", "reason": getattr(error, "reason", reason), "detail": detail})
         return
+    lower.warm_up()
     channel.send({"op": "ready", "version": tvm.__version__})
     batches: queue.SimpleQueue[Header] = queue.SimpleQueue()
     for number in range(_BUILDERS):

@@ -29,6 +29,9 @@ from tapml_tui.backends.protocol import CallArgument, CallResult, NamedConstant,
 from tapml_tui.operators import flat_outputs, resolve, torch_dtype
 from tapml_tui.operators.schema import check_arguments
 
+# The functional form of a graph has this name for a view whose input is used nowhere else. TVM knows the other.
+_SAME_AS = {"aten._unsafe_view.default": "aten.view.default"}
+
 
 class NotExportable(Exception):
     """A unit that cannot be written as an exported program."""
@@ -46,7 +49,7 @@ def export_unit(unit: Unit, allow: Collection[str] = frozenset()) -> ExportedPro
         inputs = [_placeholder(graph, i, spec.dtype, spec.shape) for i, spec in enumerate(unit.inputs)]
         results: list[list[torch.fx.Node]] = []
         for call in unit.calls:
-            op = resolve(call.op, allow)
+            op = resolve(_SAME_AS.get(call.op, call.op), allow)
             args = [_argument(a, inputs, results) for a in call.args]
             kwargs = {key: _argument(a, inputs, results) for key, a in call.kwargs}
             values, named = _values((args, kwargs))

@@ -14,7 +14,7 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from tapml_tui.backends import messages
 from tapml_tui.backends.compiler.exported import NotExportable, export_unit
-from tapml_tui.backends.protocol import CallArgument, CallResult, NamedConstant, Unit, UnitInput
+from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
 from tapml_tui.operators import OperatorRefused
 
 Builder: TypeAlias = Callable[[relax.BlockBuilder, list[Any], dict[str, Any]], Any]
@@ -105,6 +105,15 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
         "\n\n".join(f"{way}\n{text}" for way, text in attempts),
         unsupported=True,
     )
+
+
+def warm_up() -> None:
+    """Have torch load what it loads at the first conversion of each kind, 1.5 s together."""
+    spec = TensorSpec("float32", (2,))
+    call = Call("aten.relu.default", (UnitInput(0),))
+    program = export_unit(Unit((call,), (spec,), (spec,), (CallResult(0),)))
+    for decompose in (False, True):
+        from_exported_program(program, run_ep_decomposition=decompose)
 
 
 def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
