@@ -74,18 +74,25 @@ def _second(engine: Engine, width: int) -> Line:
     snapshot, graph = engine.snapshot, engine.graph
     counts, total = snapshot.counts, len(graph)
     step = min(snapshot.cursor, total)
-    left: Line = [(f" step {step}/{total}", theme.STRONG)]
-    for number, word, style in (
-        (counts.passed, "passed", theme.PASSED),
-        (counts.failed, "failed", theme.FAILED),
-        (counts.error, "error", theme.ERROR),
-        (counts.unsupported, "unsupported", theme.UNSUPPORTED),
-    ):
-        left.append((f"  {number} {word}", style if number else theme.DIM))
-    left.append((f"  {snapshot.mode.value}", theme.DIM))
+    right: Line = [("  at the end ", theme.DIM)]
     if snapshot.cursor < total:
-        following = graph.path(snapshot.cursor).rsplit(".", 1)[-1]
+        place = graph.path(snapshot.cursor).rsplit(".", 1)[-1]
         operator = graph.outline_label(graph.entry_of(snapshot.cursor))
-        words = f"{following}.{operator}" if following else operator
-        return lines.spread(left, [("  next: ", theme.DIM), (lines.shorten(words, 24) + " ", theme.TEXT)], width)
-    return lines.spread(left, [("  at the end ", theme.DIM)], width)
+        words = f"{place}.{operator}" if place else operator
+        right = [("  next: ", theme.DIM), (lines.shorten(words, 24) + " ", theme.TEXT)]
+    left: Line = [(f" step {step}/{total}", theme.STRONG), (f" {snapshot.mode.value}", theme.DIM)]
+    room = width - lines.length(left) - lines.length(right)
+    words_of = [
+        (f"  {number} {word}", style if number else theme.DIM, number)
+        for number, word, style in (
+            (counts.passed, "passed", theme.PASSED),
+            (counts.failed, "failed", theme.FAILED),
+            (counts.error, "error", theme.ERROR),
+            (counts.unsupported, "unsupported", theme.UNSUPPORTED),
+        )
+    ]
+    # What is zero goes first where there is no room for everything.
+    for index in (3, 2, 1):
+        if sum(len(text) for text, _, _ in words_of) > room and not words_of[index][2]:
+            del words_of[index]
+    return lines.spread([*left, *((text, style) for text, style, _ in words_of)], right, width)

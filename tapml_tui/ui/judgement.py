@@ -47,7 +47,7 @@ def of_node(engine: Engine, node: int, width: int, *, note: str = "") -> list[Li
         content += lines.wrap(_how_to_run(engine, node), width, theme.TEXT)
         return content
     content += _verdict(engine, result, width)
-    content += [heading, [(lines.shorten(place, width), theme.DIM)], []]
+    content += [[(lines.shorten(place, width), theme.DIM)], []]
     content += _sentence(result, width)
     for index, output in enumerate(result.outputs):
         if len(result.outputs) > 1:
@@ -74,8 +74,7 @@ def _verdict(engine: Engine, result: NodeResult, width: int) -> list[Line]:
     if result.verdict is Verdict.CLEAN:
         word = WORDS[result.status]
     line: Line = [(f"{glyph} {word}", style + Style(bold=True))]
-    if result.status is Status.FAILED:
-        line.append((f"   {numbers.factor(result.factor)} x the floor", style))
+    line.append(("  " + engine.graph.outline_label(engine.graph.entry_of(result.node)), theme.STRONG))
     content = [line]
     if engine.table.flags[result.node] & STALE:
         content += lines.wrap(STALE_SENTENCE, width, theme.STALE)

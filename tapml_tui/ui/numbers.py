@@ -16,7 +16,7 @@ def factor(value: float) -> str:
     if value < 0.05:
         return "<0.1"
     if value < 10:
-        return f"{value:.1f}"
+        return f"{value:.1f}".removesuffix(".0")
     if value < 99_999.5:
         return f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")

@@ -36,7 +36,6 @@ class Outline:
         self.parent: NDArray[np.int32] = table["parent"].astype(np.int32)
         self.start: NDArray[np.int32] = table["start"].astype(np.int32)
         self.stop: NDArray[np.int32] = table["stop"].astype(np.int32)
-        self._prefix = table["prefix"]
         self.closed: NDArray[np.bool_] = self.fold.copy()
         self.closed[:1] = False
         self.visible: NDArray[np.int32] = np.zeros(0, np.int32)
@@ -68,9 +67,7 @@ class Outline:
         """The part of a node's path that the folds above it do not show, or ""."""
         if self.fold[entry]:
             return ""
-        path = self.graph.path(int(self.start[entry]))
-        shown = int(self._prefix[entry])
-        return path.encode()[shown:].decode(errors="replace").lstrip(".")
+        return self.graph.outline_detail(entry)
 
     def parent_entry(self, entry: int) -> int | None:
         """The fold around an entry, or None at the root."""

@@ -142,7 +142,7 @@ def draw(window: Window, width: int) -> list[Line]:
         if side is not None:
             heads.append((name.rjust(column), style))
     if both:
-        heads.append(("difference"[: column - 1].rjust(column), theme.DIM))
+        heads.append(("diff".rjust(column), theme.DIM))
     return [index, heads, *(_element(window, i, label, column) for i in range(count))]
 
 

@@ -32,7 +32,6 @@ class ScriptedGraph:
         paths = list(dict.fromkeys(path for path, _ in nodes))
         parts = [path_parts(path) for path in paths]
         index = {path: i for i, path in enumerate(paths)}
-        self._parts = {path: part for path, part in zip(paths, parts, strict=True)}
         self.outline = build_outline([index[path] for path, _ in nodes], parts)
         self._entries = np.flatnonzero(~self.outline["fold"])
 
@@ -59,10 +58,14 @@ class ScriptedGraph:
         row = self.outline[entry]
         if not row["fold"]:
             return self.op(int(row["start"])).split(".")[1]
-        if entry == 0:
-            return self.name
+        return self.outline_detail(entry) or self.name
+
+    def outline_detail(self, entry: int) -> str:
+        row = self.outline[entry]
         path = self.path(int(row["start"])).encode()
-        return path[int(self.outline["prefix"][row["parent"]]) : int(row["prefix"])].decode().lstrip(".")
+        path = path[: int(row["prefix"])] if row["fold"] else path
+        shown = int(self.outline["prefix"][row["parent"]]) if entry else 0
+        return path[shown:].decode().removeprefix(".")
 
     def search(self, text: str, entry: int, step: int = 1) -> int | None:
         count = len(self.outline)

@@ -16,6 +16,7 @@ from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.line_view import LineView
 
 TITLE: tuple[Line, Line] = ([(" help", theme.CURSOR)], [("esc closes  ↑↓ scrolls ", theme.DIM)])
+KEYS = 14  # cells before the sentences
 STATUS_WORDS = (
     (Status.PASSED, "passed: compared, within the noise floor"),
     (Status.FAILED, "failed: compared, outside the noise floor"),
@@ -43,24 +44,29 @@ class HelpScreen(ModalScreen[None]):
         yield LineView(id="help-text")
 
     def on_mount(self) -> None:
-        """The text does not depend on the size."""
-        self.query_one(LineView).set_lines(content(self.scope))
+        """The arrows scroll."""
         self.query_one(LineView).focus()
+
+    def on_resize(self) -> None:
+        """Sentences are broken where the screen ends."""
+        self.query_one(LineView).set_lines(content(self.scope, self.size.width - 2), keep_place=True)
 
     def action_leave(self) -> None:
         """Back to the debugger."""
         self.dismiss()
 
 
-def content(scope: str) -> list[Line]:
-    """The whole help for one scope."""
+def content(scope: str, width: int) -> list[Line]:
+    """The whole help for one scope, in lines of at most `width` cells."""
     text: list[Line] = []
     for where in dict.fromkeys((scope if scope in actions.SCOPES else actions.TREE, actions.SCREEN)):
         for group, members in actions.for_help(where):
             note = "" if where == actions.SCREEN else f"  {actions.SCOPES[where]}"
             text += [[(f" {group}", theme.STRONG), (note, theme.DIM)]]
             for action in members:
-                text.append([(f"   {actions.keys(action):<11}", theme.KEY), (action.about, theme.TEXT)])
+                first, *rest = lines.wrap(action.about, width - KEYS, theme.TEXT)
+                text.append([(f"   {actions.keys(action):<11}", theme.KEY), *first])
+                text += [[(" " * KEYS, theme.PLAIN), *line] for line in rest]
             text.append([])
     text.append([(" Marks", theme.STRONG)])
     for mark, style, words in (

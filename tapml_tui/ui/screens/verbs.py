@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tapml_tui.engine import Engine
     from tapml_tui.ui.widgets.panes import Panes
+    from tapml_tui.ui.widgets.prompt import SearchPrompt
     from tapml_tui.ui.widgets.tree import OperatorTree
 
     Base = Screen[None]
@@ -213,23 +214,20 @@ class Verbs(Base):
         """Open the search prompt."""
         from tapml_tui.ui.widgets.prompt import SearchPrompt
 
-        await self.mount(SearchPrompt(self.tree_view, self.searched), before="#keys")
         self.query_one("#answer").display = False
-        self.query_one(SearchPrompt).focus()
+        await self.mount(SearchPrompt(self.tree_view, self.searched), before="#keys")
 
-    def close_search(self, text: str | None) -> None:
-        """The prompt is done: `text` to search on with `.` and `,`, or None if it was left."""
+    def on_search_prompt_done(self, message: SearchPrompt.Done) -> None:
+        """Close the prompt; `.` and `,` go on with what was searched for."""
         from tapml_tui.ui.widgets.prompt import SearchPrompt
 
         self.query_one(SearchPrompt).remove()
         self.query_one("#answer").display = True
         self.tree_view.focus()
-        if text:
-            self.searched = text
-            found = self.tree_view.hit is not None
-            self.say(f"/{text}   . next   , previous" if found else _nowhere(text))
-        else:
-            self.tree_view.hit = None
+        if message.text:
+            self.searched = message.text
+            hint = f"/{message.text}   . next   , previous"
+            self.say(hint if self.tree_view.hit is not None else _nowhere(message.text))
 
     def action_hit_next(self) -> None:
         """Go to the next hit."""

@@ -7,7 +7,7 @@ in a thread, the newest request only, and the screen shows the last window until
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from tapml_tui.ui import actions, lines, numbers, theme, values
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.values import Summary, Window
 from tapml_tui.ui.widgets.panes import Pane
+
+if TYPE_CHECKING:
+    from tapml_tui.engine import Engine
 
 Array: TypeAlias = "NDArray[np.generic]"
 
@@ -68,8 +71,9 @@ class TensorPane(Pane):
             self.request = request
             self.loaded = loaded
 
-    def on_mount(self) -> None:
-        """Nothing has been read yet."""
+    def __init__(self, engine: Engine) -> None:
+        """A pane that has read nothing yet."""
+        super().__init__(engine)
         self.view = View()
         self.loaded: Loaded | None = None
         self._request = 0

@@ -140,6 +140,8 @@ class OperatorTree(ScrollView, can_focus=True):
         fold = bool(self.outline.fold[entry])
         at_cursor = start == cursor and (not fold or bool(self.outline.closed[entry]))
         line = rows.render(self.outline, entry, state, cursor=at_cursor, width=width)
+        if entry == self.entry and self.plain_colors:
+            return lines.paint([("".join(text for text, _ in line), self._selection_style())], width, self.rich_style)
         strip = lines.paint(line, width, self.rich_style)
         if state.verdict is Verdict.LOCAL and not fold and not self.plain_colors:
             strip = _over(strip, theme.GUILTY)
