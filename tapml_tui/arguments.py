@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tapml_tui.headless.exits import CommandError
-
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -48,20 +46,6 @@ def debugger_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     _target(parser)
     return parser
-
-
-def address(text: str | None, option: str) -> str | None:
-    """HOST:PORT, checked.
-
-    Raises:
-        CommandError: If it is none.
-    """
-    if text is None:
-        return None
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise CommandError(f"{option} {text} is no address", remedy=f"write {option} HOST:PORT, say 127.0.0.1:9090")
-    return text
 
 
 class _Version(argparse.Action):
@@ -139,6 +123,7 @@ def _carve(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.safetensors",
         help="refer to the weights in this file, in the trace's folder, instead of copying them",
     )
+    parser.add_argument("--strict", action="store_true", help="fail if something could not be recorded")
 
 
 def _size(text: str) -> int:

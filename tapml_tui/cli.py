@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from tapml_tui.arguments import COMMANDS, address, debugger_parser
+from tapml_tui.arguments import COMMANDS, debugger_parser
 from tapml_tui.headless.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -91,25 +91,41 @@ def _refuse_typo(trace: str) -> None:
 
 
 def _target_options(args: argparse.Namespace) -> TargetOptions:
-    from tapml_tui.backends.launch import TargetOptions
+    from tapml_tui.backends.launch import TargetOptions, address_of
 
     if args.tracker and not args.key:
         raise CommandError("--tracker needs --key", why="a tracker hands out devices by key", remedy="add --key K")
-    if args.key and not args.tracker:
-        raise CommandError("--key needs --tracker", why="only a tracker knows keys", remedy="add --tracker HOST:PORT")
-    return TargetOptions(
+    if args.key and not (args.tracker or args.rpc):
+        raise CommandError("--key needs --tracker or --rpc", remedy="add --tracker HOST:PORT")
+    options = TargetOptions(
         target=args.target,
-        rpc=address(args.rpc, "--rpc"),
-        tracker=address(args.tracker, "--tracker"),
+        rpc=args.rpc,
+        tracker=args.tracker,
         key=args.key,
         device=args.device,
         lower=args.lower,
         allow_ops=tuple(args.allow_ops),
     )
+    try:
+        address_of(options)
+    except ValueError as error:
+        raise CommandError(str(error), remedy="for example 127.0.0.1:9090") from None
+    return options
 
 
 def _carve(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from tapml_tui.carve.command import run
+
+    return run(
+        args.function,
+        args.output,
+        floors=not args.no_floors,
+        max_size=args.max_size,
+        include=args.include,
+        dtype=args.dtype,
+        weights=args.weights,
+        strict=args.strict,
+    )
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -131,7 +147,22 @@ def _recover(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from tapml_tui.backends.launch import make_backends
+    from tapml_tui.headless.check import Request, check
+
+    options = _target_options(args)
+    request = Request(
+        trace=args.trace,
+        tvm_target=options.target,
+        mode=args.mode,
+        nodes=args.nodes,
+        strict=args.strict,
+        json=args.json,
+        jsonl=args.jsonl,
+        junit=args.junit,
+        run=args.run,
+    )
+    return check(request, lambda: make_backends(options))
 
 
 def _diff(args: argparse.Namespace) -> int:

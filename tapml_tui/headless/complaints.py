@@ -9,6 +9,16 @@ import traceback
 from pathlib import Path
 
 from tapml_tui.headless.exits import CommandError, Exit
+from trace_format.errors import (
+    CannotOpen,
+    DiskFull,
+    NotATrace,
+    RunLocked,
+    TraceError,
+    Unwritable,
+    UnsupportedVersion,
+    WrongBase,
+)
 
 EXTRAS = {"torch": "torch", "tvm": "tvm", "tvm_ffi": "tvm", "cloudpickle": "tvm", "psutil": "tvm", "tornado": "tvm"}
 """Which extra of ours brings a package."""
@@ -20,19 +30,8 @@ def explain(error: BaseException) -> CommandError:
         return error
     if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
         return missing_extra(package)
-    from trace_format import DiskFull, TraceError
-
-    if isinstance(error, DiskFull):
-        return CommandError(
-            "the disk is full", why=str(error), remedy="free some space and try again", code=Exit.FAILED
-        )
     if isinstance(error, TraceError):
-        return CommandError(
-            "this trace cannot be read",
-            why=str(error),
-            remedy="`tapml-tui verify FILE` lists what is damaged, `tapml-tui recover FILE -o NEW` keeps what is whole",
-            code=Exit.BAD_TRACE,
-        )
+        return _bad_trace(error)
     if isinstance(error, OSError):
         return _operating_system(error)
     return CommandError(
@@ -49,6 +48,28 @@ def missing_extra(package: str) -> CommandError:
         f"{package} is not installed",
         why="this command needs it; reading traces does not",
         remedy=f"install it: {sys.executable} -m pip install 'tapml-tui[{EXTRAS[package]}]'",
+    )
+
+
+def _bad_trace(error: TraceError) -> CommandError:
+    match error:
+        case CannotOpen():
+            return CommandError(str(error), remedy="check the name, and its permissions (ls -l)")
+        case DiskFull():
+            return CommandError(str(error), remedy="free some space and try again", code=Exit.FAILED)
+        case RunLocked() | Unwritable():
+            return CommandError(str(error))
+        case WrongBase():
+            return CommandError(str(error), remedy="keep the run of every trace in a file of its own")
+        case NotATrace():
+            return CommandError(str(error), remedy="`tapml-tui carve -h` says how to make one", code=Exit.BAD_TRACE)
+        case UnsupportedVersion():
+            return CommandError(str(error), remedy="install a newer tapml-tui", code=Exit.BAD_TRACE)
+    return CommandError(
+        "this trace is damaged",
+        why=str(error),
+        remedy="`tapml-tui verify FILE` lists the damage, `tapml-tui recover FILE -o NEW` saves what is whole",
+        code=Exit.BAD_TRACE,
     )
 
 

@@ -28,9 +28,10 @@ class Subject:
         case: Name of the case.
         op: `namespace.name.overload`.
         path: Place in the nn.Module tree.
-        signature: Digest that it shares with all nodes that use the same kernel.
+        signature: Digest that it shares with all nodes that use the same kernel; None if it has none.
         inputs: Of the unit.
         outputs: Of the unit, as recorded.
+        compute: Whether there is a reason to execute it.
     """
 
     id: str
@@ -39,9 +40,10 @@ class Subject:
     case: str
     op: str
     path: str
-    signature: str
+    signature: str | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    compute: bool
 
 
 def entry_of(subject: Subject, result: NodeResult, mode: Mode) -> Entry:
@@ -71,12 +73,17 @@ def entry_of(subject: Subject, result: NodeResult, mode: Mode) -> Entry:
         "ms": result.ms,
         "stage": result.stage or None,
         "sampled": result.sampled,
+        "compute": subject.compute and not _handed_on(result),
     }
 
 
-def never_run(subject: Subject, backend: str, reason: str, mode: Mode) -> Entry:
-    """The entry of a node that was not reached or not asked for."""
-    return entry_of(subject, NodeResult(-1, backend, Status.NOT_RUN, reason=reason), mode)
+def _handed_on(result: NodeResult) -> bool:
+    """Whether it gave outputs, none of which had to be judged: an identity, which is no kernel."""
+    return (
+        result.status is Status.NOT_RUN
+        and bool(result.outputs)
+        and all(output.comparison is None and output.bytes is not None for output in result.outputs)
+    )
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

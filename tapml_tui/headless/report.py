@@ -2,7 +2,7 @@
 
 ```
 {"schema": 1, "trace", "content_id", "mode", "targets": [{"backend", "target", "title"}],
- "ended": "complete" | "interrupted" | "device lost" | "no device", "message",
+ "ended": "complete" | "interrupted" | "device lost" | "no device" | "stopped", "message",
  "summary": {"nodes", "passed", "failed", "error", "unsupported", "not_run"},
  "placement": {"compute_nodes", "on_target", "share"},
  "end_to_end": [{"graph", "case", "output", "name", "cosine", "max_abs"}],
@@ -32,6 +32,7 @@ class Ended(StrEnum):
     INTERRUPTED = "interrupted"
     LOST = "device lost"
     NO_DEVICE = "no device"
+    STOPPED = "stopped"  # results could not be written down, say
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Report:
             return Exit.DEVICE
         summary = self.summary
         wrong = summary["failed"] + summary["error"] + (summary["unsupported"] if strict else 0)
-        return Exit.FAILED if wrong or not summary["passed"] else Exit.OK
+        return Exit.FAILED if wrong or not summary["passed"] or self.ended is Ended.STOPPED else Exit.OK
 
     def document(self) -> dict[str, Any]:
         """The whole report, as plain data."""

@@ -15,7 +15,7 @@ from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.headless import junit, strict_json
-from tapml_tui.headless.entries import Subject, entry_of, never_run
+from tapml_tui.headless.entries import Entry, Subject, entry_of
 
 SPEC = TensorSpec("float32", (2, 3))
 KEYS = {
@@ -35,12 +35,17 @@ def subject(name: str = "linear", case: str = "one") -> Subject:
         signature="0123",
         inputs=(SPEC, SPEC),
         outputs=(SPEC,),
+        compute=True,
     )
 
 
 def result(status: Status, comparison: Comparison | None = None, **more: object) -> NodeResult:
     outputs = (OutputResult(SPEC, "key", None, comparison),)
     return NodeResult(node=0, backend="target", status=status, outputs=outputs, **more)  # type: ignore[arg-type]
+
+
+def never_run(what: Subject, reason: str, mode: Mode = Mode.ISOLATED) -> Entry:
+    return entry_of(what, NodeResult(0, "target", Status.NOT_RUN, reason=reason), mode)
 
 
 BAD = Comparison(
@@ -57,7 +62,7 @@ BAD = Comparison(
 def test_every_entry_has_every_key(mode: Mode) -> None:
     entries = [
         entry_of(subject(), result(Status.FAILED, BAD, verdict=Verdict.LOCAL, isolated=(BAD,)), mode),
-        never_run(subject(), "target", "not asked for", mode),
+        never_run(subject(), "not asked for", mode),
     ]
     for entry in entries:
         assert set(entry) >= KEYS
@@ -97,7 +102,7 @@ def test_odd_floats_are_valid_json() -> None:
 
 @given(st.text(st.characters(), max_size=40))
 def test_json_of_any_name_is_printable_ascii(name: str) -> None:
-    text = strict_json.dumps(never_run(subject(name), "target", name, Mode.ISOLATED))
+    text = strict_json.dumps(never_run(subject(name), name))
     assert text.isascii()
     assert text.isprintable()
 

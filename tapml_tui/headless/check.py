@@ -1,0 +1,156 @@
+"""`tapml-tui check`: every node of every case on the target, judged; the report in the forms that were asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tapml_tui.backends.protocol import Backend
+from tapml_tui.engine import Engine
+from tapml_tui.engine.commands import Mode
+from tapml_tui.headless import junit, strict_json
+from tapml_tui.headless.complaints import missing_extra
+from tapml_tui.headless.driver import TARGET, Driver, Stop
+from tapml_tui.headless.entries import Entry
+from tapml_tui.headless.exits import CommandError
+from tapml_tui.headless.progress import progress_of
+from tapml_tui.headless.report import Report
+from tapml_tui.headless.summary import print_summary
+from trace_format import Trace, open_trace
+
+WHOLE = 1 << 62
+"""No output stays on the device: a check judges all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        trace: The file.
+        tvm_target: What is compiled for.
+        mode: "isolated" or "chained".
+        nodes: A glob over node ids; None: all.
+        strict: Whether an unsupported node is a failure.
+        json: File of the JSON report, "-" for stdout, or None.
+        jsonl: File of a line of JSON per node.
+        junit: File of the JUnit report.
+        run: File that keeps the computed values, or None.
+    """
+
+    trace: str
+    tvm_target: str = "llvm"
+    mode: str = "isolated"
+    nodes: str | None = None
+    strict: bool = False
+    json: str | None = None
+    jsonl: str | None = None
+    junit: str | None = None
+    run: str | None = None
+
+
+def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> int:
+    """Check a trace; the report is written however it ends.
+
+    Args:
+        request: What was asked for.
+        make_backends: Gives the source and the target, not started.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        TraceError: If the trace, or the run, cannot be read.
+        CommandError: If it cannot begin.
+        OSError: If a report cannot be written.
+    """
+    with ExitStack() as stack:
+        trace = stack.enter_context(open_trace(request.trace))
+        if not trace.cases:
+            raise CommandError("this trace has no cases", why="nothing was recorded", remedy="carve the model again")
+        for package in ("tvm", "torch"):
+            if importlib.util.find_spec(package) is None:
+                raise missing_extra(package)
+        files = {name: stack.enter_context(_output(path)) for name, path in _outputs(request).items()}
+        report = Report(request.trace, trace.content_id, request.mode, [])
+        lines = files.get("jsonl")
+
+        def on_entry(entry: Entry) -> None:
+            if lines is not None:
+                print(strict_json.dumps(entry), file=lines, flush=True)
+
+        _run(trace, request, report, make_backends, on_entry)
+        if "json" in files:
+            print(strict_json.dumps(report.document(), indent=1), file=files["json"])
+        if "junit" in files:
+            files["junit"].write(junit.to_xml(report.entries, strict=request.strict).decode())
+        data_on_stdout = "-" in _outputs(request).values()
+        print_summary(report, sys.stderr if data_on_stdout else sys.stdout)
+    return report.exit_code(strict=request.strict)
+
+
+def _run(
+    trace: Trace,
+    request: Request,
+    report: Report,
+    make_backends: Callable[[], Sequence[Backend]],
+    on_entry: Callable[[Entry], None],
+) -> None:
+    """Fill the report, as far as one comes."""
+    with ExitStack() as stack:
+        show = stack.enter_context(progress_of(trace))
+        driver = Driver(
+            trace,
+            lambda on_event: Engine(
+                trace,
+                make_backends(),
+                on_event=on_event,
+                run_path=Path(request.run) if request.run is not None else None,
+                mode=Mode(request.mode),
+                fetch_limit=WHOLE,
+                initial=None if request.nodes is None else "source",
+            ),
+            pattern=request.nodes,
+            on_entry=on_entry,
+            on_progress=show,
+        )
+        stack.callback(driver.close)
+        stopped: Stop | None = None
+        for case in range(len(trace.cases)):
+            try:
+                if stopped is None:
+                    driver.run_case(case)
+            except Stop as stop:
+                stopped = stop
+                report.ended, report.message = stop.ended, stop.message
+            report.entries += driver.entries(case)
+            if stopped is None and request.mode == Mode.CHAINED:
+                report.end_to_end += driver.end_to_end(case)
+        report.targets.append({"backend": TARGET, "target": request.tvm_target, "title": driver.title})
+
+
+def _outputs(request: Request) -> dict[str, str]:
+    """The files that were asked for, "-" for stdout, once at most.
+
+    Raises:
+        CommandError: If two shall go to one place.
+    """
+    asked = {"json": request.json, "jsonl": request.jsonl, "junit": request.junit}
+    paths = {name: path for name, path in asked.items() if path is not None}
+    if len(set(paths.values())) < len(paths):
+        twice = " and ".join(f"--{name}" for name in paths)
+        raise CommandError(f"{twice} name the same file", remedy="give each a file of its own")
+    return paths
+
+
+def _output(path: str) -> TextIO:
+    """Opened before anything is run: what cannot be written is known at once."""
+    if path == "-":
+        # A second handle, because closing it must leave stdout open.
+        return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
+    return open(path, "w", encoding="utf-8")

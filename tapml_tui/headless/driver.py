@@ -1,0 +1,236 @@
+"""Runs every case of a trace through an engine, and says what became of each node as it happens."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import chain
+
+from tapml_tui.backends.protocol import Stage, State
+from tapml_tui.compare.result import Status
+from tapml_tui.engine import Engine
+from tapml_tui.engine.commands import Command, Interrupt, RunNodes, SelectCase, SetBackend
+from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
+from tapml_tui.engine.units import Binding, bind, executed
+from tapml_tui.headless.end_to_end import cosine, max_abs
+from tapml_tui.headless.entries import Entry, Subject, entry_of
+from tapml_tui.headless.report import Ended
+from trace_format import Trace, TraceError
+from trace_format.model import NodeRef, OutputKind
+
+TARGET = "target"
+
+INTERRUPT_PATIENCE = 10.0
+"""Seconds that an interrupted run may take to end before its results are left behind."""
+
+_GONE = (State.FAILED, State.MISSING)
+
+
+class Stop(Exception):
+    """The check ends before its time.
+
+    Attributes:
+        ended: How.
+        message: Why.
+    """
+
+    def __init__(self, ended: Ended, message: str) -> None:
+        super().__init__(message)
+        self.ended, self.message = ended, message
+
+
+class Driver:
+    """Checks the cases of a trace one after the other.
+
+    Attributes:
+        title: Of the target, as it named itself: "llvm @loopback".
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        make_engine: Callable[[Callable[[Event], None]], Engine],
+        *,
+        pattern: str | None,
+        on_entry: Callable[[Entry], None],
+        on_progress: Callable[[Snapshot], None],
+    ) -> None:
+        """Start the engine.
+
+        Args:
+            trace: What is checked.
+            make_engine: Makes the engine, given where its events go.
+            pattern: A glob over node ids; None: every node.
+            on_entry: Gets each entry at once, in the order in which nodes are judged.
+            on_progress: Gets the engine's state, often.
+        """
+        self.title = ""
+        self._trace = trace
+        self._pattern = pattern
+        self._on_entry = on_entry
+        self._on_progress = on_progress
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._engine = make_engine(self._events.put)
+        self._mode = self._engine.snapshot.mode
+        self._was_ready = self._gone = False
+        self._chosen: frozenset[int] = frozenset()  # of the present case
+        self._entries: dict[int, tuple[NodeResult, Entry]] = {}  # of the present case
+        self._engine.start()
+
+    def close(self) -> None:
+        """Stop the engine and all of its processes."""
+        self._engine.close()
+
+    def run_case(self, case: int) -> None:
+        """Execute and judge the nodes of a case.
+
+        Raises:
+            Stop: If it ended early; `entries` still gives what there is.
+        """
+        self._entries, self._chosen = {}, frozenset()
+        self._ask(SelectCase(case))
+        chosen = self._choose(case)
+        if self._pattern is not None:
+            for start, stop in _ranges(chosen):
+                self._ask(SetBackend(start, stop, TARGET))
+        self._chosen = frozenset(chosen)
+        if chosen:
+            self._ask(RunNodes(tuple(chosen)))
+
+    def entries(self, case: int) -> list[Entry]:
+        """An entry per node of a case, as far as it came; `on_entry` has seen all of them then."""
+        if self._engine.snapshot.case != case:
+            self._entries = {}
+        graph = self._trace.graphs[self._trace.cases[case].graph]
+        chosen = frozenset(self._choose(case))
+        for node in range(len(graph)):
+            known = self._engine.result(node) if self._engine.snapshot.case == case else None
+            if node not in chosen:
+                known = NodeResult(node, TARGET, Status.NOT_RUN, reason="not asked for: --nodes leaves it out")
+            elif known is None:
+                known = NodeResult(node, TARGET, Status.NOT_RUN, reason="not reached")
+            elif self._gone and _never_arrived(known):
+                known = replace(known, status=Status.NOT_RUN)
+            self._write_down(case, known)
+        return [entry for _, (_, entry) in sorted(self._entries.items())]
+
+    def end_to_end(self, case: int) -> Iterator[dict[str, object]]:
+        """How far each output of the model is off in the case that was run last."""
+        graph = self._trace.graphs[self._trace.cases[case].graph]
+        for number, output in enumerate(graph.outputs):
+            if not isinstance(output.value, NodeRef) or output.kind not in (OutputKind.USER, OutputKind.STATE):
+                continue
+            yield {
+                "graph": graph.name,
+                "case": self._trace.cases[case].name,
+                "output": number,
+                "name": output.name,
+                **self._distance(output.value),
+            }
+
+    def _distance(self, ref: NodeRef) -> dict[str, object]:
+        try:
+            reference, actual = self._engine.reference(*ref), self._engine.actual(*ref)
+        except TraceError as error:
+            return {"cosine": None, "max_abs": None, "reason": str(error)}
+        if reference is None or actual is None or reference.shape != actual.shape:
+            reason = "not recorded" if reference is None else "not computed" if actual is None else "of another shape"
+            return {"cosine": None, "max_abs": None, "reason": reason}
+        return {"cosine": cosine(reference, actual), "max_abs": max_abs(reference, actual), "reason": ""}
+
+    def _choose(self, case: int) -> list[int]:
+        graph = self._trace.graphs[self._trace.cases[case].graph]
+        nodes = range(len(graph))
+        if self._pattern is None:
+            return list(nodes)
+        return [node for node in nodes if fnmatchcase(graph.node_id(node), self._pattern)]
+
+    def _ask(self, command: Command) -> None:
+        """Have the engine carry out a command; results are written down as they come.
+
+        Raises:
+            Stop: If the user or the device ends it, or the engine refuses.
+        """
+        ticket = self._engine.submit(command)
+        try:
+            while not self._take(self._events.get(), ticket):
+                pass
+        except (KeyboardInterrupt, Stop) as why:
+            self._interrupt()
+            raise why if isinstance(why, Stop) else Stop(Ended.INTERRUPTED, "stopped by the user") from None
+        if self._engine.snapshot.stopped in (StopReason.ERROR, StopReason.REFUSED):
+            raise Stop(Ended.STOPPED, self._engine.snapshot.message)
+
+    def _take(self, event: Event, ticket: int) -> bool:
+        """Whether this event answers the ticket."""
+        if not isinstance(event, Changed):
+            return False
+        snapshot = event.snapshot
+        self._on_progress(snapshot)
+        for node in chain.from_iterable(range(start, stop) for start, stop in event.rows):
+            result = self._engine.result(node) if node in self._chosen else None
+            if result is not None and not _never_arrived(result):
+                self._write_down(snapshot.case, result)
+        target = next(status for status in snapshot.backends if status.backend == TARGET)
+        self.title = target.title or self.title
+        self._was_ready |= target.state is State.READY
+        if target.state in _GONE:
+            self._gone = True
+            raise Stop(Ended.LOST if self._was_ready else Ended.NO_DEVICE, target.detail)
+        return event.answers == ticket
+
+    def _interrupt(self) -> None:
+        """End the command under way, and wait a little until it has ended."""
+        ticket = self._engine.submit(Interrupt())
+        with suppress(queue.Empty):
+            while True:
+                event = self._events.get(timeout=INTERRUPT_PATIENCE)
+                if isinstance(event, Changed) and event.answers == ticket:
+                    return
+
+    def _write_down(self, case: int, result: NodeResult) -> None:
+        known = self._entries.get(result.node)
+        if known is not None and known[0] is result:
+            return
+        entry = entry_of(self._subject(case, result.node), result, self._mode)
+        self._entries[result.node] = (result, entry)
+        if known is None:
+            self._on_entry(entry)
+
+    def _subject(self, case: int, node: int) -> Subject:
+        graph = self._trace.graphs[self._trace.cases[case].graph]
+        binding = bind(self._trace, case, node)
+        unit = binding.unit if isinstance(binding, Binding) else None
+        return Subject(
+            id=graph.node_id(node),
+            name=graph.node_name(node),
+            graph=graph.name,
+            case=self._trace.cases[case].name,
+            op=graph.op(node),
+            path=graph.path(node),
+            signature=unit.signature if unit else None,
+            inputs=unit.inputs if unit else (),
+            outputs=unit.outputs if unit else (),
+            compute=isinstance(binding, Binding) and executed(binding, self._mode),
+        )
+
+
+def _never_arrived(result: NodeResult) -> bool:
+    """It did not get to the device. If that is gone, the node was not run; it did not break."""
+    return result.status is Status.ERROR and result.stage == Stage.CONNECT
+
+
+def _ranges(nodes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Half-open ranges that cover ascending numbers."""
+    start = stop = -1
+    for node in nodes:
+        if node != stop:
+            if stop > start:
+                yield start, stop
+            start = node
+        stop = node + 1
+    if stop > start:
+        yield start, stop
