@@ -1,14 +1,37 @@
-"""The trace format: see SPEC.md beside this file."""
+"""The trace format: see SPEC.md beside this file.
+
+What reading does not need is imported when it is first asked for: opening a trace must be quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from trace_format.errors import (
     BlockDamaged,
     CannotOpen,
+    DanglingReference,
     DiskFull,
+    DuplicateName,
+    GraphCycle,
+    IndexInvalid,
+    LimitExceeded,
+    Malformed,
+    NotATrace,
+    RecordDamaged,
     RunLocked,
     SizeLimit,
+    SizeMismatch,
     TensorMissing,
     TraceError,
+    Truncated,
+    UnknownDtype,
+    UnsupportedVersion,
     Unwritable,
+    WeightsChanged,
+    WeightsMissing,
+    WeightsUnsafe,
     WrongBase,
 )
 from trace_format.graph import Graph
@@ -33,11 +56,24 @@ from trace_format.model import (
     Value,
 )
 from trace_format.reader import Trace, open_trace
-from trace_format.recover import RecoverReport, recover
-from trace_format.runs import Run, open_run, read_run
 from trace_format.text import printable
-from trace_format.verify import Finding, verify
-from trace_format.writer import TraceWriter
+
+if TYPE_CHECKING:
+    from trace_format.recovering import RecoverReport, recover
+    from trace_format.runs import Run, open_run, read_run
+    from trace_format.verifying import Finding, verify
+    from trace_format.writer import TraceWriter
+
+_LATE = {
+    "RecoverReport": "recovering",
+    "recover": "recovering",
+    "Run": "runs",
+    "open_run": "runs",
+    "read_run": "runs",
+    "Finding": "verifying",
+    "verify": "verifying",
+    "TraceWriter": "writer",
+}
 
 __all__ = [
     "Argument",
@@ -45,33 +81,48 @@ __all__ = [
     "BlockDamaged",
     "CannotOpen",
     "Case",
+    "DanglingReference",
     "DiskFull",
+    "DuplicateName",
     "Finding",
     "Floor",
     "FromCase",
     "Graph",
+    "GraphCycle",
     "GraphInput",
     "GraphOutput",
+    "IndexInvalid",
     "InputKind",
     "InputRef",
+    "LimitExceeded",
+    "Malformed",
     "Named",
     "Node",
     "NodeRef",
+    "NotATrace",
     "OutputKind",
     "Provenance",
+    "RecordDamaged",
     "RecoverReport",
     "Run",
     "RunLocked",
     "RunOutput",
     "RunRecord",
     "SizeLimit",
+    "SizeMismatch",
     "SourceLine",
     "TensorMissing",
     "Trace",
     "TraceError",
     "TraceWriter",
+    "Truncated",
+    "UnknownDtype",
+    "UnsupportedVersion",
     "Unwritable",
     "Value",
+    "WeightsChanged",
+    "WeightsMissing",
+    "WeightsUnsafe",
     "WrongBase",
     "open_run",
     "open_trace",
@@ -80,3 +131,10 @@ __all__ = [
     "recover",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -77,7 +77,7 @@ class Output:
         if self._reserve is None:
             # A file without a name: nothing is left behind, whatever happens to us.
             self._reserve = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-        while self._reserved < max(wanted, min(2 * self._reserved, wanted + (64 << 20))):
+        while self._reserved < wanted:
             self._reserved += self._reserve.write(bytes(_RESERVE_STEP))
 
     def release(self) -> None:

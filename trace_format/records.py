@@ -68,6 +68,11 @@ def align(offset: int, to: int) -> int:
     return -(-offset // to) * to
 
 
+def block_count(size: int) -> int:
+    """How many blocks, each with a checksum, so many bytes have."""
+    return -(-size // limits.BLOCK)
+
+
 def layout(offset: int, opcode: int, bulk_size: int, body_size: int) -> Record:
     """Where the parts of a record that begins at `offset` lie."""
     bulk = offset + HEADER.size

@@ -37,10 +37,10 @@ from trace_format.errors import (
 from trace_format.file import TraceFile
 from trace_format.model import Block, Provenance, RunOutput, RunRecord
 from trace_format.output import FULL, Output
-from trace_format.records import MAGIC, MINOR, Op, Record, layout, pack_record, read_body, read_header
+from trace_format.records import MAGIC, MINOR, Op, Record, block_count, layout, pack_record, read_body, read_header
 from trace_format.scan import walk
 from trace_format.storage import Stored, check_size
-from trace_format.tensors import block_count, plain_bytes, write_tensor
+from trace_format.tensors import plain_bytes, write_tensor
 from trace_format.text import printable
 
 

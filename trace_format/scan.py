@@ -19,11 +19,11 @@ from trace_format.records import (
     Buffer,
     Op,
     Record,
+    block_count,
     read_body,
     read_header,
     read_trailer,
 )
-from trace_format.tensors import block_count
 
 Report = Callable[[TraceError], None]
 

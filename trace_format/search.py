@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from trace_format.index import I8, GraphIndex
 from trace_format.tables import Strings
+
+ABSENT = np.iinfo(np.int64).max
 
 
 class _Found(NamedTuple):
@@ -46,23 +48,17 @@ class Search:
 
     def _hits(self, needle: bytes) -> I8:
         ids, names, ops, paths = self._tables
-        nodes = np.zeros(self._index.nodes, bool)
-        nodes[ids.holding(needle)] = True
-        nodes[names.holding(needle)] = True
-        nodes |= np.isin(self._index.op_of, ops.holding(needle))
+        nodes = ids.holding(needle) | names.holding(needle) | ops.holding(needle)[self._index.op_of]
         return np.union1d(self._rows[nodes], self._folds(paths, needle))
 
     def _folds(self, paths: _Haystack, needle: bytes) -> I8:
         """Folds whose path holds the needle: it must end within what of the path the fold shows."""
-        shortest = np.full(len(self._index.paths), np.iinfo(np.int64).max)
-        for path, end in paths.hits(needle):
-            shortest[path] = end
         rows = self._index.outline
         folds = np.flatnonzero(rows["fold"].view("u1"))
         if self._index.nodes == 0:
             return np.zeros(0, np.int64)
-        path_of = self._index.path_of[rows["start"][folds]]
-        found: I8 = folds[rows["prefix"][folds] >= shortest[path_of]]
+        ends = paths.first_ends(needle)[self._index.path_of[rows["start"][folds]]]
+        found: I8 = folds[rows["prefix"][folds] >= ends]
         return found
 
 
@@ -70,28 +66,30 @@ class _Haystack:
     """A table of strings in lower case (ASCII letters), to be searched as one."""
 
     def __init__(self, strings: Strings) -> None:
-        self._blob = strings.blob.tobytes().lower()
-        self._ends: list[int] = strings.ends.tolist()
-        self._sorted = strings.ends
+        self._blob = np.frombuffer(strings.blob.tobytes().lower(), np.uint8)
+        self._starts = strings.ends[:-1].astype(np.int64)
+        self._stops = strings.ends[1:].astype(np.int64)
+        self._frequency = np.bincount(self._blob, minlength=256)
 
-    def hits(self, needle: bytes) -> Iterator[tuple[int, int]]:
-        """(string, where in it the first occurrence ends) for every string that holds the needle."""
-        ends, blob, length = self._ends, self._blob, len(needle)
-        at, place = blob.find(needle), 0
-        while at >= 0:
-            place = _last_at_most(ends, at, place)
-            if at + length <= ends[place + 1]:
-                yield place, at + length - ends[place]
-                at = blob.find(needle, ends[place + 1])
-            else:
-                at = blob.find(needle, at + 1)  # it reaches into the next string
+    def first_ends(self, needle: bytes) -> I8:
+        """For every string where in it the first occurrence of the needle ends; `ABSENT` if there is none."""
+        places = self._places(np.frombuffer(needle, np.uint8))
+        following = np.append(places, ABSENT)[np.searchsorted(places, self._starts)]
+        # One that reaches into the next string is none, and then there is no other in this one.
+        fits = following <= self._stops - len(needle)
+        found: I8 = np.where(fits, following + len(needle) - self._starts, ABSENT)
+        return found
 
-    def holding(self, needle: bytes) -> list[int]:
-        """The strings that hold the needle."""
-        return [place for place, _ in self.hits(needle)]
+    def holding(self, needle: bytes) -> npt.NDArray[np.bool_]:
+        """Whether each string holds the needle."""
+        held: npt.NDArray[np.bool_] = self.first_ends(needle) != ABSENT
+        return held
 
-
-def _last_at_most(ends: list[int], at: int, start: int) -> int:
-    from bisect import bisect_right
-
-    return bisect_right(ends, at, start) - 1
+    def _places(self, needle: npt.NDArray[np.uint8]) -> I8:
+        """Every place of the needle in the blob, by way of its rarest byte."""
+        rarest = int(np.argmin(self._frequency[needle]))
+        places: I8 = np.flatnonzero(self._blob == needle[rarest]) - rarest
+        places = places[(places >= 0) & (places + len(needle) <= len(self._blob))]
+        for offset, byte in enumerate(needle):
+            places = places[self._blob[places + offset] == byte]
+        return places

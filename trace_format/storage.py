@@ -16,9 +16,8 @@ from trace_format.errors import BlockDamaged, IndexInvalid, Malformed, SizeMisma
 from trace_format.file import TraceFile
 from trace_format.index import TensorIndex
 from trace_format.model import Block
-from trace_format.records import Buffer, Op, read_body
+from trace_format.records import Buffer, Op, block_count, read_body
 from trace_format.safetensors_file import SafetensorsFile
-from trace_format.tensors import block_count
 from trace_format.text import printable
 
 _KEPT = 4096

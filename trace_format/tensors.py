@@ -35,11 +35,6 @@ def blocks(view: memoryview) -> Iterator[memoryview]:
         yield view[start : start + limits.BLOCK]
 
 
-def block_count(size: int) -> int:
-    """How many blocks so many bytes have."""
-    return -(-size // limits.BLOCK)
-
-
 class Hasher:
     """SHA-256, in a thread of its own for what is large: hashing is the slowest part of writing."""
 

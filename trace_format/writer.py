@@ -26,12 +26,13 @@ from trace_format.records import (
     MINOR,
     Buffer,
     Op,
+    block_count,
     layout,
     pack_record,
     trailer_bytes,
 )
 from trace_format.safetensors_file import SafetensorsFile
-from trace_format.tensors import Hasher, block_count, blocks, checksums, plain_bytes, write_tensor
+from trace_format.tensors import Hasher, blocks, checksums, plain_bytes, write_tensor
 
 _FOOTER_COST = 4096  # summary, trailer, headers and padding of the tables
 _GRAPH_COST, _CASE_COST, _TENSOR_COST, _SOURCE_COST, _NOTE_COST = 1024, 256, 56, 16, 9
