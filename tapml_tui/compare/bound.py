@@ -15,9 +15,10 @@ from trace_format.model import Floor
 def rounding_bound(reference: np.ndarray, terms: float) -> Floor | None:
     """What rounding alone may do to a result that sums `terms` products per element.
 
-    u * sqrt(terms) * rms: a sum of n products has n roundings of unit roundoff u, each of the size of
-    the partial sum; in a random walk these add up like sqrt(n) (Higham and Mary, SIAM J. Sci. Comput.
-    41(5), 2019, theorem 2.4). The root mean square of the reference stands for the partial sums.
+    u * sqrt(terms) * rms, one standard deviation: a sum of n products has n roundings of unit roundoff
+    u, each of the size of the partial sum; in a random walk these add up like sqrt(n) (Higham and
+    Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4). The root mean square of the reference stands
+    for the partial sums.
 
     Returns:
         None for dtypes that are compared exactly.

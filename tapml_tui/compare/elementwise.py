@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tapml_tui.compare.precision import Precision, coarser, half_ulp, precision
+from tapml_tui.compare.bound import rounding_bound
+from tapml_tui.compare.precision import CHUNK, Precision, coarser, half_ulp, precision
 from tapml_tui.compare.result import Comparison
 from trace_format.model import Floor
 
@@ -26,8 +27,13 @@ sums in L lanes side by side. L = 64 on the CPUs that make references (16 floats
 four accumulators): 8. Another factor of 2, because reference and actual are both off.
 """
 
-CHUNK = 1 << 16
-"""Elements at a time: a few float64 temporaries of this length stay in a second-level cache."""
+DEVIATIONS = 6.0
+"""How many standard deviations of the rounding of a long sum are healthy.
+
+A source that adds in a tree hardly errs where a target that adds one after the other is off by
+u * sqrt(n) * rms (see `rounding_bound`); for n = 4096 that is more than `LIMIT` floors. The same
+theorem bounds the chance to be beyond lambda deviations by 2 * exp(-lambda**2 / 2): 3e-8 for 6.
+"""
 
 
 def compare(
@@ -36,6 +42,7 @@ def compare(
     *,
     floor: Floor | None = None,
     limit: float = LIMIT,
+    terms: float = 1.0,
     mixed_dtypes: bool = False,
     inherited_nan: bool = False,
 ) -> Comparison:
@@ -48,6 +55,8 @@ def compare(
         actual: What is judged.
         floor: The noise floor of this value. None: none was recorded, half a ULP alone counts.
         limit: How many floors an element may be off.
+        terms: How many products an element sums, here or (chained) in the longest sum upstream.
+            Where the floor alone would fail it, `DEVIATIONS` of the rounding of such a sum pass.
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
         inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
             inputs, so that nobody here is to blame for it.
@@ -65,17 +74,23 @@ def compare(
 
     unit = precision(coarser(reference.dtype, actual.dtype))
     exact = unit is None or (floor is not None and floor.origin == "exact")
-    tally = _Tally(
-        unit=None if exact else unit,
-        floor=0.0 if exact or floor is None else floor.max_abs,
-        limit=0.0 if exact else limit,
-        inherited_nan=inherited_nan,
-    )
+    if exact:
+        return replace(_tallied(reference, actual, _Tally(None, 0.0, 0.0, inherited_nan)), floor_origin="exact")
+    size, origin = (floor.max_abs, floor.origin) if floor is not None else (0.0, "bound")
+    result = replace(_tallied(reference, actual, _Tally(unit, size, limit, inherited_nan)), floor_origin=origin)
+    if result.passed or terms <= 1.0:
+        return result
+    summing = rounding_bound(reference, terms)
+    wider = summing.max_abs * DEVIATIONS / limit if summing is not None else 0.0
+    if wider <= size:
+        return result
+    return replace(_tallied(reference, actual, _Tally(unit, wider, limit, inherited_nan)), floor_origin="bound")
+
+
+def _tallied(reference: np.ndarray, actual: np.ndarray, tally: _Tally) -> Comparison:
     for start, expected, got in _chunks(reference, actual):
         tally.add(start, expected, got)
-    result = tally.result(reference, actual)
-    origin = "exact" if exact else (floor.origin if floor is not None else "bound")
-    return replace(result, floor_origin=origin)
+    return tally.result(reference, actual)
 
 
 def _refused(reason: str) -> Comparison:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+CHUNK = 1 << 16
+"""Elements at a time: a few float64 temporaries of this length stay in a second-level cache."""
+
 
 class Precision(NamedTuple):
     """A binary floating-point dtype.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapml_tui.compare.elementwise import CHUNK
-from tapml_tui.compare.precision import precision
+from tapml_tui.compare.precision import CHUNK, precision
 
 
 @dataclass(frozen=True, slots=True)

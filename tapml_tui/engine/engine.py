@@ -17,6 +17,7 @@ import numpy as np
 from tapml_tui.backends.protocol import (
     Backend,
     BackendStatus,
+    Call,
     Executed,
     Failed,
     KernelText,
@@ -114,7 +115,7 @@ class Engine:
             initial: Where nodes are placed at first; the first backend that is not the source.
         """
         self.trace = trace
-        self.backend_ids = (*(backend.id for backend in backends), REFERENCE)
+        self.backend_ids = tuple(backend.id for backend in backends)
         self._backends = {backend.id: backend for backend in backends}
         self._on_event = on_event
         self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
@@ -124,7 +125,9 @@ class Engine:
             trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit
         )
         targets = [one for one in self._backends if one != SOURCE]
-        self._session = Session(trace, self._executor, self.backend_ids, initial or (targets or [SOURCE])[0], mode)
+        self._session = Session(
+            trace, self._executor, (*self.backend_ids, REFERENCE), initial or (targets or [SOURCE])[0], mode
+        )
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announced: set[tuple[str, str]] = set()  # (backend, signature)
@@ -156,10 +159,10 @@ class Engine:
         """What became of a node in the present case and mode, or None if it has not run."""
         return self._session.view.results.get(node)
 
-    def unit(self, node: int) -> Unit | None:
-        """What a backend executes for a node; None where there is nothing to execute."""
+    def unit(self, node: int) -> Unit:
+        """What a backend executes for a node: a unit without outputs where there is nothing to execute."""
         binding = self._executor.bindings.get(self._session.view.case, node)
-        return binding.unit if isinstance(binding, Binding) else None
+        return binding.unit if isinstance(binding, Binding) else Unit((Call(self.graph.op(node), ()),), (), (), ())
 
     def reference(self, node: int, output: int) -> np.ndarray | None:
         """The recorded elements of an output."""
@@ -339,7 +342,7 @@ class Engine:
 
     def _describe(self, node: int) -> Stopped:
         unit = self.unit(node) if 0 <= node < len(self.graph) else None
-        if unit is None:
+        if unit is None or not unit.outputs:
             return Stopped(StopReason.REFUSED, "no backend executes this node")
         # A node on the source has no kernel of its own to show: what the target would run is of interest.
         placed = self._session.view.placement.of(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tapml_tui.backends.protocol import Failed
 from tapml_tui.compare import Comparison, Status, Verdict, compare
 from tapml_tui.compare.bound import magnitude, rounding_bound, scaled, terms_of
+from tapml_tui.compare.precision import precision
 from tapml_tui.compare.verdict import decide
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
@@ -223,15 +224,22 @@ class Judge:
         failed, factor = result.status is Status.FAILED, result.factor
         if result.status is Status.NOT_RUN and view.mode is Mode.CHAINED:
             failed, factor = self._inputs_failed(visit)
+        terms = max([_terms(visit, value) for value in binding.values])
+        if view.mode is Mode.CHAINED:
+            terms = max(terms, *self._upstream(visit, lambda computed: computed.terms))
         inputs = tuple(stored.digest for stored in visit.inputs)
         kernel = view.placement.kernels.get(node)
-        view.commit(result, Computed(visit.backend, kernel, binding.operands, inputs, handed_on, failed, factor))
+        view.commit(result, Computed(visit.backend, kernel, binding.operands, inputs, handed_on, failed, factor, terms))
 
     def _inputs_failed(self, visit: _Visit) -> tuple[bool, float]:
         """Whether a value that it read is known to be wrong, and by how many floors at most."""
+        failed = any(self._upstream(visit, lambda computed: computed.failed))
+        return failed, max(self._upstream(visit, lambda computed: computed.factor))
+
+    def _upstream(self, visit: _Visit, ask: Callable[[Computed], float]) -> list[float]:
+        """A number of each node that it reads from, and 0 so that there is one."""
         read = [visit.view.computed.get(ref.node) for ref in visit.binding.operands if isinstance(ref, NodeRef)]
-        known = [computed for computed in read if computed is not None]
-        return any(computed.failed for computed in known), max((computed.factor for computed in known), default=0.0)
+        return [0.0, *(ask(computed) for computed in read if computed is not None)]
 
     def _compared(self, visit: _Visit, outcome: Outcome, mode: Mode) -> NodeResult:
         """The result of comparing with the reference, by the floor of that mode."""
@@ -257,7 +265,10 @@ class Judge:
     def _with_reference(self, visit: _Visit, value: Value, actual: np.ndarray, mode: Mode) -> Comparison:
         reference = self._executor.references.array(value)
         assert reference is not None
-        return compare(reference, actual, floor=_floor(visit, value, reference, mode))
+        terms = _terms(visit, value)
+        if mode is Mode.CHAINED:
+            terms = max(terms, *self._upstream(visit, lambda computed: computed.terms))
+        return compare(reference, actual, floor=_floor(visit, value, reference, mode), terms=terms)
 
     def _against(self, visit: _Visit, outcome: Outcome, expected: Outcome) -> list[Comparison | None]:
         """Compare with the source's result on the same inputs, by the isolated floor for inputs of that size."""
@@ -273,7 +284,7 @@ class Judge:
             if floor is not None and floor.origin == "float64":
                 was = _size(self._executor.references.stored(value))
                 floor = scaled(floor, [*sizes, (was, magnitude(reference))])
-            comparisons.append(compare(reference, actual, floor=floor, inherited_nan=True))
+            comparisons.append(compare(reference, actual, floor=floor, terms=_terms(visit, value), inherited_nan=True))
         return comparisons
 
 
@@ -282,12 +293,22 @@ def _size(stored: Stored | None) -> float:
     return magnitude(array) if array is not None else 0.0
 
 
+def _terms(visit: _Visit, value: Value) -> float:
+    """How many products an element of this output sums."""
+    if value.isolated is not None and value.isolated.origin == "exact":
+        return 1.0
+    return terms_of([spec.shape for spec in visit.binding.unit.inputs], value.shape)
+
+
 def _floor(visit: _Visit, value: Value, reference: np.ndarray, mode: Mode) -> Floor | None:
     """The recorded floor of a value; where there is none, what rounding alone may do."""
     recorded = value.chained if mode is Mode.CHAINED and value.chained is not None else value.isolated
-    if recorded is not None:
-        return recorded
-    return rounding_bound(reference, terms_of([spec.shape for spec in visit.binding.unit.inputs], value.shape))
+    if recorded is None:
+        return rounding_bound(reference, _terms(visit, value))
+    if mode is Mode.CHAINED and recorded.origin == "exact" and precision(reference.dtype) is not None:
+        # The source moved values that it had computed exactly; the target's may be off by their rounding.
+        return Floor(0.0, 0.0, "bound")
+    return recorded
 
 
 def _broken(visit: _Visit, failure: Failed, status: Status) -> NodeResult:

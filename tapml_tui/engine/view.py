@@ -29,6 +29,7 @@ class Computed:
         outputs: What its consumers get, by output index.
         failed: Whether what it hands on is known to be wrong.
         factor: By how many floors, at worst.
+        terms: Products in the longest sum up to here.
     """
 
     backend: str
@@ -38,6 +39,7 @@ class Computed:
     outputs: dict[int, Stored]
     failed: bool = False
     factor: float = 0.0
+    terms: float = 1.0
 
 
 class View:

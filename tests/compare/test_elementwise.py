@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tapml_tui.compare import LIMIT, compare
-from tapml_tui.compare.elementwise import CHUNK
-from tapml_tui.compare.precision import half_ulp, precision
+from tapml_tui.compare.precision import CHUNK, half_ulp, precision
 from trace_format.model import Floor
 
 FLOATS = [
@@ -102,6 +101,19 @@ def test_blocked_and_sequential_sums_are_both_healthy() -> None:
     floor = Floor(float(error.max()), float(np.sqrt((error**2).mean())))
     result = compare(blocked, sequential, floor=floor)
     assert result.passed and 1 < result.factor < LIMIT
+
+
+def test_a_long_sequential_sum_is_healthy_beside_a_tree() -> None:
+    """Mean of squares over 4096, as every norm has it: numpy adds in a tree, the target one by one."""
+    terms = np.square(np.random.default_rng(3).normal(size=(64, 4096))).astype(np.float32)
+    exact = terms.astype(np.float64).mean(axis=1)
+    tree = terms.mean(axis=1)
+    sequential = np.add.accumulate(terms, axis=1, dtype=np.float32)[:, -1] / np.float32(4096)
+    floor = Floor(float(np.abs(tree - exact).max()), 0.0)
+    assert not compare(tree, sequential, floor=floor).passed
+    healthy = compare(tree, sequential, floor=floor, terms=4096)
+    assert healthy.passed and healthy.floor_origin == "bound"
+    assert not compare(tree, sequential * np.float32(1.0001), floor=floor, terms=4096).passed
 
 
 def test_nan_is_never_a_pass() -> None:
