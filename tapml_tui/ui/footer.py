@@ -25,7 +25,7 @@ def answer(snapshot: Snapshot, words: str, width: int) -> Line:
         return lines.spread(_under_way(snapshot, width), [("esc stops ", theme.KEY)], width)
     text = words or snapshot.message
     wrong = not words and snapshot.stopped in (StopReason.ERROR, StopReason.MISMATCH, StopReason.REFUSED)
-    return lines.cut([(" " + lines.shorten(text, width - 2), theme.UNSUPPORTED if wrong else theme.TEXT)], width)
+    return lines.cut([(" " + text, theme.UNSUPPORTED if wrong else theme.TEXT)], width)
 
 
 def _under_way(snapshot: Snapshot, width: int) -> Line:

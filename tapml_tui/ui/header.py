@@ -45,15 +45,15 @@ def _first(engine: Engine, user: str, width: int) -> Line:
     snapshot, trace = engine.snapshot, engine.trace
     case = trace.cases[snapshot.case]
     left: Line = [
-        (" tapml-tui", theme.CURSOR),
-        ("  " + lines.shorten(trace.path.name, max(width // 5, 12)), theme.STRONG),
+        (" " + lines.shorten(trace.path.name, max(width // 5, 12)), theme.STRONG),
         (f"  case {snapshot.case + 1}/{len(trace.cases)} ", theme.DIM),
         (lines.shorten(case.name, max(width // 7, 10)), theme.TEXT),
     ]
     right = _target(snapshot.backends)
-    identity: Line = [(f"  {user} ", theme.DIM)]
-    if lines.length(left) + lines.length(right) + lines.length(identity) < width:
-        right += identity
+    right.append((f"  {user} ", theme.DIM))
+    brand: Line = [(" tapml-tui ", theme.CURSOR)]
+    if lines.length(brand) + lines.length(left) + lines.length(right) < width:
+        left = brand + left
     return lines.spread(left, right, width)
 
 

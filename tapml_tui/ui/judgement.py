@@ -53,12 +53,12 @@ def of_node(engine: Engine, node: int, width: int, *, note: str = "") -> list[Li
         if len(result.outputs) > 1:
             spec = f"{numbers.dtype(output.spec.dtype)}{numbers.shape(output.spec.shape)}"
             content += [[(f"output {index}  ", theme.STRONG), (spec, theme.DIM)]]
-        if output.comparison is not None:
+        if output.comparison is not None and output.comparison.compared:
             content += [*numbers_of(output.comparison, width), []]
     content += _also("with the recorded inputs", result.isolated, width)
     content += _also("against the source on the same inputs", result.live, width)
     side = "source" if result.backend == "source" else result.backend
-    content.append([(f"ran on {side}" + (f" in {result.ms:.2g} ms" if result.ms else ""), theme.DIM)])
+    content.append([(f"ran on {side}" + (f" in {numbers.milliseconds(result.ms)}" if result.ms else ""), theme.DIM)])
     return content
 
 
@@ -114,7 +114,7 @@ def numbers_of(comparison: Comparison, width: int) -> list[Line]:
     if comparison.worst is not None:
         content.append(_pair("worst at", lines.shorten(str(list(comparison.worst)), max(width - 10, 8))))
         if comparison.worst_values is not None:
-            reference_value, actual_value = map(numbers.number, comparison.worst_values)
+            reference_value, actual_value = map(numbers.exact, comparison.worst_values)
             content.append([("  source  ", theme.SOURCE), (reference_value, theme.TEXT)])
             content.append([("  target  ", theme.TARGET), (actual_value, style)])
     return content
@@ -135,7 +135,8 @@ def _also(title: str, comparisons: tuple[Comparison, ...], width: int) -> list[L
     for comparison in comparisons:
         word, style = ("passed", theme.PASSED) if comparison.passed else ("failed", theme.FAILED)
         mark = theme.STATUS_MARKS[1 if comparison.passed else 3]
-        content.append([(f"{mark} {word} ", style), (f"{numbers.factor(comparison.factor)} x", style)])
+        factor = f" {numbers.factor(comparison.factor)} x the floor" if comparison.compared else ""
+        content.append([(f"{mark} {word}", style), (factor, style)])
         content += lines.wrap(title, width, theme.DIM, indent="  ")
     return content
 

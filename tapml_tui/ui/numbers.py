@@ -38,6 +38,18 @@ def number(value: complex | float | int | bool) -> str:
     return f"{value:.5g}"
 
 
+def exact(value: complex | float | int | bool) -> str:
+    """One element with enough digits to tell float32 neighbours apart."""
+    return f"{value:.9g}" if isinstance(value, float) and math.isfinite(value) else number(value)
+
+
+def milliseconds(value: float) -> str:
+    """A time in milliseconds, or seconds where that reads better."""
+    if value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.2g} ms"
+
+
 def scientific(value: float) -> str:
     """An error or a floor: two digits and an exponent, or what it is if it is none."""
     if value == 0:

@@ -116,9 +116,17 @@ class Outline:
         """The visible entry that stands for a node: its own, or the outermost closed fold over it."""
         return int(self.visible[self.row_of(self.graph.entry_of(node))])
 
-    def fit(self, rows: int) -> None:
-        """Open whole levels as long as the result fits on a screen of `rows` rows; the root is always open."""
+    def fit(self, rows: int, node: int) -> None:
+        """Open whole levels as long as the result fits on a screen of `rows` rows.
+
+        Where that leaves the screen mostly empty, the way to `node` is opened as well, however
+        many rows that makes. The root is always open.
+        """
         per_depth = np.cumsum(np.bincount(self.depth))
         depth = max(int(np.searchsorted(per_depth, rows, side="right")) - 1, 1)
         self.closed = self.fold & (self.depth >= depth)
         self._update()
+        if len(self) < rows // 2 and node < len(self.graph):
+            for fold in reversed(list(self._ancestors(self.graph.entry_of(node)))):
+                if len(self) < rows // 2:
+                    self._open([fold])

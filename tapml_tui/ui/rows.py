@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tapml_tui.engine.table import NodeTable
     from tapml_tui.ui.outline import Outline
 
-GUTTER = 3  # breakpoint, cursor, space
+GUTTER = 2  # breakpoint, cursor
 INDENT = 2
 LETTERS = {
     Verdict.NONE: " ",
@@ -26,8 +26,6 @@ LETTERS = {
     Verdict.AMPLIFIED: "a",
     Verdict.LOCAL: "L",
 }
-NARROW = 11  # " T  ✗L  812"
-WIDE = 20  # " T  ✗ INHERITED   812"
 WIDE_FROM = 56
 
 
@@ -96,7 +94,6 @@ def render(outline: Outline, entry: int, state: RowState, *, cursor: bool, width
     left: Line = [
         (theme.BREAKPOINT_MARK if state.breakpoint else " ", theme.BREAKPOINT),
         (theme.CURSOR_MARK if cursor else " ", theme.CURSOR),
-        (" ", theme.PLAIN),
     ]
     left += _indent(int(outline.depth[entry]), room)
     room -= lines.length(left)
@@ -138,7 +135,7 @@ def _right(state: RowState, *, wide: bool) -> Line:
         glyph = "~" if state.status is not Status.NOT_RUN else glyph
     if wide:
         word = state.verdict.value if state.verdict is not Verdict.CLEAN else ""
-        tail = f" {word:<10}{figure:>7} "
+        tail = f" {word:<10}{figure:>6} "
     else:
-        tail = f"{LETTERS[state.verdict]}{figure:>7} "
+        tail = f"{LETTERS[state.verdict]}{figure:>6} "
     return [(f" {state.side} ", side_style(state.side)), (glyph, style), (tail, style)]

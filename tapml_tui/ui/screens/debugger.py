@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -16,7 +17,7 @@ from tapml_tui.backends.protocol import LogLine
 from tapml_tui.compare.result import Status
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import STATUSES
-from tapml_tui.ui import actions, footer, rows
+from tapml_tui.ui import actions, footer, lines, rows
 from tapml_tui.ui.header import header
 from tapml_tui.ui.inbox import Batch, Inbox
 from tapml_tui.ui.lines import Line
@@ -29,6 +30,7 @@ from tapml_tui.ui.widgets.tree import OperatorTree
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
 
+_LOG = logging.getLogger(__name__)
 QUIET = 1 / 20  # seconds between two looks at a run that is under way
 BAD = STATUSES.index(Status.FAILED)
 
@@ -48,6 +50,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         self.words = ""
         self.log_lines: deque[LogLine] = deque(maxlen=KEPT_LOG_LINES)
         self._cursor = engine.snapshot.cursor
+        self._ran = (0, 0)  # nodes [start, stop) that the last step executed
         self._looked = 0.0
         self._look_later = False
 
@@ -118,6 +121,8 @@ class DebuggerScreen(Verbs, Screen[None]):
     def _apply(self, batch: Batch) -> None:
         if batch.log:
             self.log_lines.extend(batch.log)
+            for said in batch.log:
+                _LOG.info("%s %s %s", said.backend, said.level, lines.harmless(said.text))
             for log_pane in self.query(LogPane):
                 log_pane.receive(self.log_lines)
         for text in batch.kernels:
@@ -131,6 +136,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         if snapshot.message:
             self.words = ""
         if not snapshot.running and snapshot.cursor != self._cursor:
+            self._ran = (self._cursor, snapshot.cursor) if snapshot.cursor > self._cursor else (0, 0)
             self._cursor = snapshot.cursor
             self._follow(snapshot.stopped)
         tree.refresh()
@@ -154,6 +160,6 @@ class DebuggerScreen(Verbs, Screen[None]):
         start, stop = tree.span
         cursor = engine.snapshot.cursor
         waits = start == cursor and tree.entry == tree.cursor_entry and cursor > 0
-        fresh = waits and engine.result(cursor) is None and engine.result(cursor - 1) is not None
+        fresh = waits and engine.result(cursor) is None and self._ran[1] == cursor
         label = tree.outline.label(tree.entry)
-        self.panes.show(Subject(tree.entry, label, start, stop, tree.node, cursor - 1 if fresh else None))
+        self.panes.show(Subject(tree.entry, label, start, stop, tree.node, self._ran if fresh else None))

@@ -14,12 +14,12 @@ class ComparePane(Pane):
         subject = self.subject
         if subject is None:
             return
-        if subject.node is None and subject.just_ran is None:
-            content = judgement.of_fold(self.engine, subject.label, subject.start, subject.stop, self.room)
-        elif subject.just_ran is not None:
-            content = judgement.of_node(self.engine, subject.just_ran, self.room, note="the last step")
+        start, stop = subject.just_ran or (subject.start, subject.stop)
+        ran = subject.just_ran is not None
+        if stop - start == 1 and (ran or subject.node is not None):
+            content = judgement.of_node(self.engine, start, self.room, note="the last step" if ran else "")
         else:
-            content = judgement.of_node(self.engine, subject.start, self.room)
+            content = judgement.of_fold(self.engine, "the last step" if ran else subject.label, start, stop, self.room)
         self.set_lines(content, keep_place=same)
 
 

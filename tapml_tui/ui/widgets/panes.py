@@ -32,7 +32,7 @@ class Subject:
         start: First node.
         stop: Node after the last.
         node: The node, or None for a fold.
-        just_ran: The node that the last step executed, where the selection waits at the cursor.
+        just_ran: The nodes that the last step executed, where the selection waits at the cursor.
     """
 
     entry: int
@@ -40,7 +40,7 @@ class Subject:
     start: int
     stop: int
     node: int | None
-    just_ran: int | None = None
+    just_ran: tuple[int, int] | None = None
 
 
 class Pane(LineView):

@@ -58,7 +58,7 @@ class OperatorTree(ScrollView, can_focus=True):
     def _fit(self) -> None:
         if not self._fitted and self.size.height:
             self._fitted = True
-            self.outline.fit(self.size.height - 2)
+            self.outline.fit(self.size.height - 2, self.engine.snapshot.cursor)
             self.follow()
 
     def _resized(self) -> None:
