@@ -81,8 +81,8 @@ def side_style(side: str) -> Style:
 
 def title(width: int) -> Line:
     """The headings over the columns."""
-    right = "side        x floor" if width >= WIDE_FROM else "side x floor"
-    return lines.spread([(" operators", theme.DIM)], [(right + " ", theme.DIM)], width)
+    right = " side" + "x floor".rjust(16 if width >= WIDE_FROM else 8) + " "
+    return lines.spread([("  operators", theme.DIM)], [(right, theme.DIM)], width)
 
 
 def render(outline: Outline, entry: int, state: RowState, *, cursor: bool, width: int) -> Line:

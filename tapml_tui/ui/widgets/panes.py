@@ -84,8 +84,8 @@ class MakesPane(Protocol):
 
 
 def _makers() -> tuple[MakesPane, ...]:
-    from tapml_tui.ui.widgets.code import CodePane, ComparePane
     from tapml_tui.ui.widgets.kernel import KernelPane, LogPane
+    from tapml_tui.ui.widgets.node_text import CodePane, ComparePane
     from tapml_tui.ui.widgets.tensors import InputsPane, OutputPane
 
     return (ComparePane, InputsPane, OutputPane, CodePane, KernelPane, LogPane)
@@ -140,15 +140,19 @@ class Panes(Vertical):
         self.pane.show(subject)
 
     def _strip(self, width: int) -> Sequence[Line]:
-        full = sum(len(name) + 4 for name, _ in TABS) <= width
+        full = sum(len(name) + 4 for name, _ in TABS) - 2 <= width
+        between = "  " if full else " "
         line: Line = []
         at = 0
         self._spans = []
         for index, (name, short) in enumerate(TABS):
             active = index == self.active
-            text = name if full or active else short
-            piece = f" {index + 1} {text}" if full else f" {index + 1}{text}"
-            line.append((piece, theme.CURSOR + theme.UNDERLINE if active else theme.DIM))
+            piece = f"{index + 1}{' ' if full else ''}{name if full or active else short}"
+            line += [
+                (between if index else "", theme.PLAIN),
+                (piece, theme.CURSOR + theme.UNDERLINE if active else theme.DIM),
+            ]
+            at += len(between) if index else 0
             self._spans.append((at, at + len(piece), index))
             at += len(piece)
         return [lines.cut(line, width)]
