@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,11 +50,11 @@ from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.jobs import Job
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.session import Session, Stopped
-from tapml_tui.engine.store import ScratchStore, Store
+from tapml_tui.engine.store import open_store
 from tapml_tui.engine.table import NodeTable
 from tapml_tui.engine.units import Binding
 from tapml_tui.engine.values import load
-from trace_format import Trace
+from trace_format import Trace, TraceError
 from trace_format.model import InputRef, NodeRef
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Engine:
         mode: Mode = Mode.CHAINED,
         source_from_trace: bool = True,
         fetch_limit: int = 64 << 20,
+        reuse: bool = True,
         initial: str | None = None,
     ) -> None:
         """Open a session; nothing runs before `start`.
@@ -108,10 +110,11 @@ class Engine:
             trace: What to debug. It must have a case.
             backends: The sides; one has the id "source".
             on_event: Gets every event.
-            run_path: Where results are kept; None: for the session only.
+            run_path: Where results are kept and found again, see `store.open_store`.
             mode: Isolated or chained.
             source_from_trace: Whether the source's result on the recorded inputs is the recorded one.
             fetch_limit: Outputs of more bytes than this stay on their backend until `FetchWhole`.
+            reuse: Whether what earlier sessions computed counts.
             initial: Where nodes are placed at first; the first backend that is not the source.
         """
         self.trace = trace
@@ -120,7 +123,8 @@ class Engine:
         self._on_event = on_event
         self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._tickets = count(1)
-        self._store: Store = ScratchStore()
+        self._store = open_store(trace, run_path, fetch_limit=fetch_limit, reuse=reuse)
+        self.run_path = self._store.path
         self._executor = Executor(
             trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit
         )
@@ -280,7 +284,7 @@ class Engine:
     def _replied(self, reply: Executed | Failed) -> None:
         try:
             self._executor.jobs.answer(reply)
-        except OSError as error:
+        except TraceError as error:
             self._end(Stopped(StopReason.ERROR, f"results cannot be written down: {error}"))
 
     def _submitted(self, submitted: _Submitted) -> None:
@@ -296,6 +300,12 @@ class Engine:
             self._begin(submitted)
 
     def _begin(self, submitted: _Submitted) -> None:
+        try:
+            self._dispatch(submitted)
+        except Exception as error:  # whatever it is, the command is answered and the session goes on
+            self._answer(submitted.ticket, self._fault(error))
+
+    def _dispatch(self, submitted: _Submitted) -> None:
         session, command = self._session, submitted.command
         match command:
             case Step():
@@ -353,15 +363,15 @@ class Engine:
     def _interrupt(self) -> Stopped:
         if self._run is None:
             return Stopped(StopReason.REFUSED, "nothing is running")
-        for submitted in self._waiting:
-            self._answer(submitted.ticket, Stopped(StopReason.INTERRUPTED, "dropped: interrupted"))
-        self._waiting.clear()
         for one in self._executor.jobs.abandon():
             self._backends[one].interrupt()
             self._backends[one].restart()
         self._executor.forget_ahead()
         stopped = Stopped(StopReason.INTERRUPTED, "interrupted")
         self._end(stopped)
+        for submitted in self._waiting:
+            self._answer(submitted.ticket, Stopped(StopReason.INTERRUPTED, "dropped: interrupted"))
+        self._waiting.clear()
         return stopped
 
     def _drive(self) -> None:
@@ -380,8 +390,15 @@ class Engine:
                 self._awaited = next(self._run)
             except StopIteration as end:
                 self._end(end.value)
-            except OSError as error:
-                self._end(Stopped(StopReason.ERROR, f"results cannot be read or written: {error}"))
+            except Exception as error:  # whatever it is, the command is answered and the session goes on
+                self._end(self._fault(error))
+
+    def _fault(self, error: Exception) -> Stopped:
+        """What stopped a command that should not have been stopped. The traceback goes to the log only."""
+        if not isinstance(error, TraceError | OSError):
+            self._on_event(LogLine("engine", "error", traceback.format_exc()))
+            return Stopped(StopReason.ERROR, f"a fault of tapml-tui: {type(error).__name__}: {error} (see the log)")
+        return Stopped(StopReason.ERROR, f"cannot go on: {error}")
 
     def _end(self, stopped: Stopped) -> None:
         running, self._run, self._awaited, self._running = self._running, None, None, None

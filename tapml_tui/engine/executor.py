@@ -6,6 +6,7 @@ drive everything and an interrupt can come at any moment.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeGuard, TypeVar
 
@@ -13,7 +14,7 @@ from tapml_tui.backends.protocol import Backend, Failed, Stage
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
 from tapml_tui.engine.placement import REFERENCE
-from tapml_tui.engine.store import Label, Store
+from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
 from tapml_tui.engine.values import Outcome, References, Stored
 from tapml_tui.engine.view import View
@@ -43,13 +44,16 @@ class Executor:
     """
 
     def __init__(
-        self, trace: Trace, backends: Sequence[Backend], store: Store, *, source_from_trace: bool, fetch_limit: int
+        self, trace: Trace, backends: Sequence[Backend], store: RunStore, *, source_from_trace: bool, fetch_limit: int
     ) -> None:
         """See `tapml_tui.engine.Engine` for the options."""
         self.bindings = Bindings(trace)
         self.references = References(trace)
         self.jobs = Jobs(backends, store)
         self._trace = trace
+        # A backend that does not say what decides its results is not trusted to be the same one tomorrow.
+        session = secrets.token_hex(8)
+        self._versions = {backend.id: getattr(backend, "fingerprint", session) for backend in backends}
         self._store = store
         self._source_from_trace = source_from_trace
         self._fetch_limit = fetch_limit
@@ -71,7 +75,8 @@ class Executor:
     def label(self, view: View, node: int, backend: str) -> Label:
         """Whose execution it is; a kernel of its own belongs to the side that the node is placed on."""
         kernel = view.placement.kernels.get(node) if backend == view.placement.of(node) else None
-        return Label(view.graph.node_id(node), self._trace.cases[view.case].name, backend, kernel)
+        case = self._trace.cases[view.case].name
+        return Label(view.graph.node_id(node), case, backend, kernel, self._versions[backend])
 
     def known(self, view: View, node: int, binding: Binding, backend: str, inputs: Sequence[Stored]) -> Outcome | None:
         """The outcome if it need not be executed."""

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TypeAlias
 
 from tapml_tui.backends.protocol import Backend, Execute, Executed, Failed, Operand, Stage
-from tapml_tui.engine.store import Label, Store
+from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding
 from tapml_tui.engine.values import Held, Outcome, Stored
 from trace_format.dtypes import item_size
@@ -70,7 +70,7 @@ class Job:
 class Jobs:
     """Sends requests, takes answers, keeps results."""
 
-    def __init__(self, backends: Sequence[Backend], store: Store) -> None:
+    def __init__(self, backends: Sequence[Backend], store: RunStore) -> None:
         """Jobs of these backends, whose results go to `store`."""
         self._backends = {backend.id: backend for backend in backends}
         self._store = store
@@ -136,7 +136,7 @@ class Jobs:
         """Take an answer; the job that it ends, or None if nobody waits for it any more.
 
         Raises:
-            OSError: If the result cannot be written down.
+            TraceError: If the result cannot be written down.
         """
         job = self._flying.pop(reply.id, None)
         if job is None:
@@ -147,6 +147,8 @@ class Jobs:
             job.resend = True
         elif isinstance(reply, Failed):
             job.outcome = Outcome(inputs, failure=reply)
+            if job.label is not None:
+                self._store.note_failure(job.label, inputs, reply, job.request.unit)
         elif len(reply.outputs) != len(job.request.unit.outputs):
             failure = Failed(reply.id, False, Stage.RUN, f"gave {len(reply.outputs)} outputs")
             job.outcome = Outcome(inputs, failure=failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.units import Binding, Unbound, executed, not_comparable
-from tapml_tui.engine.values import Outcome, Stored, load
+from tapml_tui.engine.values import Outcome, Stored, load, raw_bytes
 from tapml_tui.engine.view import Computed, View
 from trace_format.model import Floor, NodeRef, Value
 
@@ -173,9 +174,14 @@ class Judge:
         if again.failure is not None:
             reason = f"the first run gave a wrong result, the second none: {again.failure.reason}"
             return replace(result, status=Status.ERROR, reason=reason, detail=again.failure.detail)
-        # What was not fetched has no digest to compare; it was not judged either.
         for first, second in zip(outcome.outputs, again.outputs, strict=True):
-            if first.bytes is not None and second.bytes is not None and not first.same_content(second):
+            if first.bytes is None or second.named:
+                continue  # it was not fetched, so it was not judged either
+            array = load(first)
+            content = (
+                hashlib.sha256(raw_bytes(array)).hexdigest() if array is not None and first.named else first.digest
+            )
+            if content != second.digest:
                 return replace(result, status=Status.ERROR, reason=TWO_RUNS)
         return result
 

@@ -4,92 +4,200 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import platformdirs
 
-from tapml_tui.backends.protocol import Bytes, Executed, TensorSpec, Unit
+from tapml_tui.backends.protocol import Bytes, Executed, Failed, TensorSpec, Unit
 from tapml_tui.engine.values import Held, Outcome, Stored, raw_bytes, spec_of
+from trace_format import CannotOpen, Run, RunLocked, Trace, TraceError, WrongBase, open_run
+from trace_format.model import RunOutput, RunRecord
+
+NAMES = 100
+"""How many names are tried before a session without a file of its own is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Whose unit it is that was executed: the node's id, the case's name, where, with which kernel."""
+    """Whose unit it is that was executed: the node's id, the case's name, where, with which kernel.
+
+    `version` is what else decides the result: the target, the device, versions of frameworks.
+    """
 
     node: str
     case: str
     backend: str
     kernel: str | None = None
+    version: str = ""
 
     def key(self, unit: Unit, inputs: Sequence[str]) -> str:
         """Names the execution on inputs with these digests by everything that decides its result, hex."""
-        parts = [self.node, self.case, self.backend, self.kernel or "", unit.signature, *inputs]
+        parts = [self.node, self.case, self.backend, self.kernel or "", self.version, unit.signature, *inputs]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Store(Protocol):
-    """Keeps results on disk."""
+class RunStore:
+    """Results in a run file: written when they arrive, mapped when they are looked at."""
+
+    def __init__(
+        self, run: Run, *, fetch_limit: int, reuse: bool = True, folder: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
+        """Keep results in `run`.
+
+        Args:
+            run: Open for appending; closed with the store.
+            fetch_limit: Tensors of more bytes are named by how they were computed, fetched or not, so
+                that fetching one later changes nothing for those who have used it.
+            reuse: Whether what earlier sessions left counts.
+            folder: A temporary one that goes away with the store.
+        """
+        self._run = run
+        self._folder = folder
+        self._fetch_limit = fetch_limit
+        self._old = frozenset() if reuse else frozenset(record.key for record in run.records())
+        self._held: dict[str, Sequence[Held]] = {}
 
     def find(self, label: Label, unit: Unit, inputs: Sequence[str]) -> Outcome | None:
-        """What the execution gave when it was last done, in this session or an earlier one."""
+        """What the execution gave when it was last done; None if that is not known, or it failed."""
+        key = label.key(unit, inputs)
+        record = self._run.get(key)
+        if record is None or record.status != "ok" or (key in self._old and key not in self._held):
+            return None
+        held = self._held.get(key)
+        if held is None and any(output.digest is None for output in record.outputs):
+            return None  # it stayed on a device of an earlier session
+        return self._outcome(record, held)
 
     def keep(
         self, label: Label | None, inputs: tuple[str, ...], executed: Executed, held: Sequence[Held], unit: Unit
     ) -> Outcome:
-        """Write a result down. Without a label its bytes are kept, but it is not found again.
+        """Write a result down. Without a label only its digests are found out.
 
         Raises:
-            OSError: If the disk is full.
+            TraceError: If it cannot be written; `DiskFull` if there is no room.
         """
+        if label is None:
+            return Outcome(inputs, tuple(map(_hashed, executed.outputs, unit.outputs)), ms=executed.ms)
+        specs = [
+            spec_of(array) if array is not None else spec
+            for array, spec in zip(executed.outputs, unit.outputs, strict=True)
+        ]
+        record = RunRecord(
+            key=label.key(unit, inputs),
+            node=label.node,
+            case=label.case,
+            backend=label.backend,
+            kernel=label.kernel or "",
+            inputs=inputs,
+            outputs=tuple(RunOutput(spec.dtype, spec.shape) for spec in specs),
+            stage=IDENTITY if executed.identity else "",
+            ms=executed.ms,
+        )
+        record = self._run.append(record, executed.outputs)
+        self._held[record.key] = tuple(held)
+        return replace(self._outcome(record, held), ms=executed.ms)
+
+    def note_failure(self, label: Label, inputs: tuple[str, ...], failed: Failed, unit: Unit) -> None:
+        """Write down that an execution failed. It is not looked up again: the next one may succeed."""
+        record = RunRecord(
+            key=label.key(unit, inputs),
+            node=label.node,
+            case=label.case,
+            backend=label.backend,
+            kernel=label.kernel or "",
+            inputs=inputs,
+            status="unsupported" if failed.unsupported else "error",
+            stage=failed.stage,
+            reason=failed.reason,
+            detail=failed.detail,
+        )
+        self._run.append(record)
+
+    def _outcome(self, record: RunRecord, held: Sequence[Held] | None) -> Outcome:
+        outputs = []
+        for i, output in enumerate(record.outputs):
+            place = Bytes(*self._run.block(output)) if output.digest is not None else None
+            large = place is None or place.nbytes > self._fetch_limit
+            name = _named(record.key, i) if output.digest is None or large else output.digest.hex()
+            copy = held[i] if held is not None else None
+            outputs.append(Stored(name, TensorSpec(output.dtype, output.shape), place, copy, named=large))
+        return Outcome(record.inputs, tuple(outputs), identity=record.stage == IDENTITY)
+
+    @property
+    def path(self) -> Path:
+        """The run file."""
+        return self._run.path
 
     def close(self) -> None:
         """Let the file go."""
+        self._run.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
-class ScratchStore:
-    """A store that is gone with the session."""
-
-    def __init__(self) -> None:
-        """Backed by a temporary file."""
-        self._file = tempfile.NamedTemporaryFile(prefix="tapml-", suffix=".run", delete=True)  # noqa: SIM115
-        self._found: dict[str, Outcome] = {}
-        self._end = 0
-
-    def find(self, label: Label, unit: Unit, inputs: Sequence[str]) -> Outcome | None:
-        """See `Store`."""
-        return self._found.get(label.key(unit, inputs))
-
-    def keep(
-        self, label: Label | None, inputs: tuple[str, ...], executed: Executed, held: Sequence[Held], unit: Unit
-    ) -> Outcome:
-        """See `Store`."""
-        name = label.key(unit, inputs) if label is not None else f"again {executed.id}"
-        outputs = tuple(
-            self._write(array, copy) if array is not None else unfetched(name, i, unit.outputs[i], copy)
-            for i, (array, copy) in enumerate(zip(executed.outputs, held, strict=True))
-        )
-        outcome = Outcome(inputs, outputs, ms=executed.ms, identity=executed.identity)
-        if label is not None:
-            self._found[name] = outcome
-        return outcome
-
-    def _write(self, array: np.ndarray, held: Held) -> Stored:
-        raw = raw_bytes(array)
-        offset = self._end
-        self._file.write(raw)
-        self._file.flush()
-        self._end += len(raw)
-        place = Bytes(self._file.name, offset, len(raw))
-        return Stored(hashlib.sha256(raw).hexdigest(), spec_of(array), place, held)
-
-    def close(self) -> None:
-        """See `Store`."""
-        self._file.close()
+IDENTITY = "identity"
+"""`RunRecord.stage` of an execution that handed its input on."""
 
 
-def unfetched(execution: str, output: int, spec: TensorSpec, held: Held) -> Stored:
-    """An output that stayed on its backend."""
-    digest = hashlib.sha256(f"not fetched: {execution} {output}".encode()).hexdigest()
-    return Stored(digest, spec, None, held)
+def _named(key: str, output: int) -> str:
+    return hashlib.sha256(f"output {output} of {key}".encode()).hexdigest()
+
+
+def _hashed(array: np.ndarray | None, spec: TensorSpec) -> Stored:
+    if array is None:
+        return Stored("", spec, None, named=True)
+    return Stored(hashlib.sha256(raw_bytes(array)).hexdigest(), spec_of(array), None)
+
+
+def open_store(trace: Trace, path: Path | None, *, fetch_limit: int, reuse: bool) -> RunStore:
+    """The store of a session.
+
+    Args:
+        trace: What the results belong to.
+        path: The run file; the next free name where another session has it. None: beside the trace,
+            in TRACE.runs/, or in the user's state folder where that cannot be written; without
+            `reuse` a temporary file.
+        fetch_limit: See `RunStore`.
+        reuse: Whether what earlier sessions computed counts.
+
+    Raises:
+        TraceError: If there can be no file, or `path` belongs to another trace.
+    """
+    folder, run = None, None
+    if path is not None:
+        run = _first_free(_numbered(path), trace, skip=(RunLocked,))
+    elif reuse:
+        run = _default(trace)
+    if run is None:
+        folder = tempfile.TemporaryDirectory(prefix="tapml-tui-", ignore_cleanup_errors=True)
+        run = open_run(Path(folder.name) / "session.run", trace.content_id)
+    return RunStore(run, fetch_limit=fetch_limit, reuse=reuse, folder=folder)
+
+
+def _default(trace: Trace) -> Run | None:
+    beside = trace.path.with_name(f"{trace.path.name}.runs")
+    state = platformdirs.user_state_path("tapml-tui", appauthor=False) / "runs" / trace.content_id[:16]
+    for folder in (beside, state):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _first_free(_numbered(folder / "session.run"), trace, skip=(RunLocked, WrongBase))
+        except (OSError, CannotOpen):
+            continue  # read-only, or not ours
+    return None
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(2, NAMES):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _first_free(paths: Iterator[Path], trace: Trace, skip: tuple[type[TraceError], ...]) -> Run:
+    for path in paths:
+        with suppress(*skip):
+            return open_run(path, trace.content_id)
+    raise RunLocked(f"{NAMES} runs of this trace are open in other sessions")

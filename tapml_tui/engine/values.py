@@ -25,12 +25,13 @@ class Stored:
     """A tensor and where its bytes are.
 
     Attributes:
-        digest: SHA-256 of the bytes, hex. Of a tensor that was not fetched: a name for "what this
+        digest: SHA-256 of the bytes, hex. Of a tensor above the fetch limit: a name for "what this
             execution gave", which equals nothing else.
         spec: Dtype and shape.
         bytes: Where they lie, or None if they were not fetched.
         held: Where a copy may still be.
         persistent: A parameter or buffer.
+        named: Whether `digest` is such a name.
     """
 
     digest: str
@@ -38,6 +39,7 @@ class Stored:
     bytes: Bytes | None
     held: Held | None = None
     persistent: bool = False
+    named: bool = False
 
     def operand(self, backend: str) -> Operand:
         """This tensor as an input of a unit on `backend`: by the name that it has there."""
