@@ -79,7 +79,8 @@ class NodeTable:
         """Write a result down; the node is no longer stale."""
         self.status[node] = STATUSES.index(status)
         self.verdict[node] = VERDICTS.index(verdict)
-        self.factor[node] = factor
+        with np.errstate(over="ignore"):  # beyond float32 is infinitely many
+            self.factor[node] = factor
         self.flags[node] &= ~STALE & 0xFF
 
     def count(self) -> dict[Status, int]:
