@@ -158,11 +158,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - is stdout")
     parser.add_argument("--jsonl", metavar="FILE", help="write a line of JSON for each operator at once; - is stdout")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML, for a CI server; - is stdout")
-    parser.add_argument(
-        "--run",
-        metavar="FILE",
-        help="keep the computed values in FILE, for `tapml-tui diff`, and reuse those that are there",
-    )
+    parser.add_argument("--run", metavar="FILE", help="keep the computed values in FILE, for `tapml-tui diff`")
     _target(parser)
 
 

@@ -113,6 +113,7 @@ def _run(
                 run_path=Path(request.run) if request.run is not None else None,
                 mode=Mode(request.mode),
                 fetch_limit=WHOLE,
+                reuse=False,  # a check says what the target does today
                 initial=None if request.nodes is None else "source",
             ),
             pattern=request.nodes,

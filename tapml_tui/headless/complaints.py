@@ -15,8 +15,8 @@ from trace_format.errors import (
     NotATrace,
     RunLocked,
     TraceError,
-    Unwritable,
     UnsupportedVersion,
+    Unwritable,
     WrongBase,
 )
 

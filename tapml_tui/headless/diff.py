@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from tapml_tui.headless import strict_json
 from tapml_tui.headless.end_to_end import max_abs
@@ -20,8 +20,8 @@ LISTED = 30
 class Change(StrEnum):
     """What two runs say of one node, in one case, on one backend."""
 
-    EQUAL = "equal"  # every output bit by bit, and the same status
-    STATUS = "status"  # the outputs are equal (or there are none), the status is not
+    EQUAL = "equal"  # every output bit by bit
+    STATUS = "status"  # it worked in one run and broke in the other
     VALUES = "values"  # other outputs from the same inputs: here they part
     INHERITED = "inherited"  # other outputs, but the inputs were other ones already
     ONLY_A = "only in A"
@@ -29,7 +29,7 @@ class Change(StrEnum):
 
 
 class Place(NamedTuple):
-    """What is compared: the latest record of each run for it."""
+    """What is compared."""
 
     case: str
     node: str
@@ -66,48 +66,64 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
 
 
 def compare_runs(run_a: Run, run_b: Run) -> Iterator[dict[str, Any]]:
-    """One dict per node, case and backend that either run has, in the order of the first run."""
-    latest_a, latest_b = _latest(run_a), _latest(run_b)
-    for place in {**latest_a, **latest_b}:
-        a, b = latest_a.get(place), latest_b.get(place)
-        if a is None or b is None:
-            yield _entry(place, Change.ONLY_B if a is None else Change.ONLY_A, a, b)
-            continue
-        same_values = [(o.dtype, o.shape, o.digest) for o in a.outputs] == [
-            (o.dtype, o.shape, o.digest) for o in b.outputs
-        ]
-        if same_values:
-            change = Change.EQUAL if a.status == b.status else Change.STATUS
-        else:
-            change = Change.VALUES if a.inputs == b.inputs else Change.INHERITED
-        yield _entry(place, change, a, b, None if same_values else _distance(run_a, a, run_b, b))
+    """One dict per node, case and backend that either run has, in the order of the first run.
+
+    A node may have been executed on several inputs (chained, and on the recorded ones). What both runs have on the
+    same inputs is compared first: that is where a difference begins.
+    """
+    places_a, places_b = _places(run_a), _places(run_b)
+    for place in {**places_a, **places_b}:
+        a, b = places_a.get(place, {}), places_b.get(place, {})
+        found = [_pair(Change.VALUES, a[inputs], b[inputs]) for inputs in a if inputs in b]
+        only_a = [record for inputs, record in a.items() if inputs not in b]
+        only_b = [record for inputs, record in b.items() if inputs not in a]
+        if only_a and only_b:
+            found.append(_pair(Change.INHERITED, only_a[-1], only_b[-1]))
+        elif not found:
+            found.append((Change.ONLY_A, only_a[-1], None) if only_a else (Change.ONLY_B, None, only_b[-1]))
+        change, record_a, record_b = min(found, key=lambda one: _WORST_FIRST.index(one[0]))
+        other = change in (Change.VALUES, Change.INHERITED)
+        yield {
+            "node": place.node,
+            "case": place.case,
+            "backend": place.backend,
+            "kernel": place.kernel or None,
+            "change": change.value,
+            "status": [record.status if record else None for record in (record_a, record_b)],
+            "reason": [record.reason if record else None for record in (record_a, record_b)],
+            "max_abs": _distance(run_a, record_a, run_b, record_b) if other else None,
+        }
 
 
-def _latest(run: Run) -> dict[Place, RunRecord]:
-    return {Place(r.case, r.node, r.backend, r.kernel or ""): r for r in run.records()}
+_WORST_FIRST = (Change.VALUES, Change.STATUS, Change.INHERITED, Change.ONLY_A, Change.ONLY_B, Change.EQUAL)
+
+Found: TypeAlias = tuple[Change, RunRecord | None, RunRecord | None]
 
 
-def _distance(run_a: Run, a: RunRecord, run_b: Run, b: RunRecord) -> float | None:
+def _places(run: Run) -> dict[Place, dict[tuple[str, ...], RunRecord]]:
+    """The records of a run by place, and there by the digests of the inputs, the latest last."""
+    places: dict[Place, dict[tuple[str, ...], RunRecord]] = {}
+    for record in run.records():
+        place = Place(record.case, record.node, record.backend, record.kernel)
+        places.setdefault(place, {})[tuple(record.inputs)] = record
+    return places
+
+
+def _pair(if_other: Change, a: RunRecord, b: RunRecord) -> Found:
+    if [(o.dtype, o.shape, o.digest) for o in a.outputs] != [(o.dtype, o.shape, o.digest) for o in b.outputs]:
+        # A run that broke has no outputs: that is a change of status, not of values.
+        return (if_other if a.outputs and b.outputs else Change.STATUS), a, b
+    return (Change.EQUAL if a.status == b.status else Change.STATUS), a, b
+
+
+def _distance(run_a: Run, a: RunRecord | None, run_b: Run, b: RunRecord | None) -> float | None:
     """Largest absolute difference over the outputs; None where they cannot be subtracted."""
-    if not a.outputs or [(o.dtype, o.shape) for o in a.outputs] != [(o.dtype, o.shape) for o in b.outputs]:
+    if a is None or b is None or [(o.dtype, o.shape) for o in a.outputs] != [(o.dtype, o.shape) for o in b.outputs]:
+        return None
+    if any(output.digest is None for output in (*a.outputs, *b.outputs)):
         return None
     pairs = [(run_a.array(x), run_b.array(y)) for x, y in zip(a.outputs, b.outputs, strict=True)]
     return max(max_abs(x, y) for x, y in pairs)
-
-
-def _entry(
-    place: Place, change: Change, a: RunRecord | None, b: RunRecord | None, distance: float | None = None
-) -> dict[str, Any]:
-    return {
-        "node": place.node,
-        "case": place.case,
-        "backend": place.backend,
-        "kernel": place.kernel or None,
-        "change": change.value,
-        "status": [a.status if a else None, b.status if b else None],
-        "reason": [a.reason if a else None, b.reason if b else None],
-        "max_abs": distance,
-    }
 
 
 def _lines(changes: list[dict[str, Any]], counts: Counter[str]) -> Iterator[str]:
