@@ -103,6 +103,8 @@ class Contents:
         """Key of a value that may be added."""
         if not 0 <= stored.case < len(self.cases):
             raise DanglingReference(f"a value of case {stored.case}, which does not exist")
+        if self.cases[stored.case][0] == 0:
+            raise DanglingReference(f"a value of case {stored.case}, which is lost")
         if not self.graphs[self.cases[stored.case][1].graph].has(stored.ref):
             raise DanglingReference(f"a value of {stored.ref}, which does not exist in case {stored.case}")
         key = value_key(stored.ref)

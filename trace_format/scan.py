@@ -166,7 +166,7 @@ class Scan:
         number, case = codec.decode_case(body)
         if self.contents.graphs:
             for lost in self._gap(len(self.contents.cases), number):
-                self.contents.add_case(0, Case(f"lost#{lost}", case.graph))
+                self.contents.add_case(0, Case(f"lost#{lost}", 0))
             if case.graph < len(self.contents.graphs):
                 graph = self.contents.graphs[case.graph]
                 for _ in self._gap(len(graph), graph.head.nodes):
