@@ -5,7 +5,11 @@ from __future__ import annotations
 from tapml_tui.compare.result import Verdict
 
 AMPLIFIED_BY = 4.0
-"""An inherited error that grew by more than this many floors marks a fragile place."""
+"""An inherited error that grew to more than this many times that of the inputs marks a fragile place.
+
+Only what is off by more than `LIMIT` floors has a verdict, so that it has also grown by more than four
+floors; without the ratio, every node downstream of an error of a million floors would count as fragile.
+"""
 
 
 def decide(
@@ -15,7 +19,7 @@ def decide(
     isolated: bool | None = None,
     live: bool | None = None,
     inputs_failed: bool = False,
-    growth: float = 0.0,
+    growth: float = 1.0,
 ) -> Verdict:
     """The verdict on a node that was compared in a chained run.
 
@@ -25,7 +29,7 @@ def decide(
         isolated: Whether it passed on the reference inputs; None if that was not tried.
         live: Whether it passed against the source on its real inputs; None if not tried.
         inputs_failed: Whether one of the values that it read failed.
-        growth: Its error less the largest error of its inputs, in noise floors.
+        growth: Its error as a multiple of the largest error of its inputs, both in noise floors.
     """
     if not on_source and (isolated is False or live is False):
         return Verdict.LOCAL

@@ -124,7 +124,7 @@ class Judge:
             isolated=True if result.isolated else None,
             live=True if result.live else None,
             inputs_failed=failed,
-            growth=result.factor - factor,
+            growth=result.factor / max(factor, 1.0),
         )
         return replace(result, verdict=verdict)
 

@@ -123,8 +123,9 @@ class Driver:
         self.answers: dict[int, Snapshot] = {}
         self.told_twice: list[int] = []
         self._news = threading.Condition()
-        self.source, self.target = backends or (NumpyBackend("source"), NumpyBackend("target"))
-        self.engine = Engine(trace, [self.source, self.target], on_event=self._on_event, **options)  # type: ignore[arg-type]
+        chosen = backends or (NumpyBackend("source"), NumpyBackend("target"))
+        self.source, self.target = chosen[0], chosen[-1]
+        self.engine = Engine(trace, chosen, on_event=self._on_event, **options)  # type: ignore[arg-type]
         self.engine.start()
 
     def _on_event(self, event: Event) -> None:
@@ -138,7 +139,7 @@ class Driver:
 
     def wait(self, ticket: int) -> Snapshot:
         with self._news:
-            assert self._news.wait_for(lambda: ticket in self.answers, 60), "no answer within a minute"
+            assert self._news.wait_for(lambda: ticket in self.answers, 280), "no answer"
             return self.answers[ticket]
 
     def do(self, command: Command) -> Snapshot:
