@@ -94,3 +94,21 @@ def healthy_loop(calls: list[Call]) -> tuple[float, int, int]:
         return time.perf_counter() - started, ran, broke
     finally:
         server.terminate()
+
+
+def rpc_bandwidth(megabytes: int = 16) -> float:
+    """Bytes per second over TVM RPC on loopback: the mean of up and down."""
+    import numpy as np
+    import tvm
+    from tvm import rpc
+
+    data = np.random.default_rng(0).standard_normal(megabytes << 18, np.float32)
+    server = rpc.Server(host="127.0.0.1", port=9190, port_end=9290, no_fork=False)
+    try:
+        session = rpc.connect("127.0.0.1", server.port)
+        tvm.runtime.tensor(data[:1024], session.cpu(0)).numpy()
+        started = time.perf_counter()
+        tvm.runtime.tensor(data, session.cpu(0)).numpy()
+        return 2 * data.nbytes / (time.perf_counter() - started)
+    finally:
+        server.terminate()
