@@ -112,3 +112,29 @@ def rpc_bandwidth(megabytes: int = 16) -> float:
         return 2 * data.nbytes / (time.perf_counter() - started)
     finally:
         server.terminate()
+
+
+def bare_call_seconds(nbytes: int) -> float:
+    """One RPC call with an upload and a download of `nbytes` each, the function handle kept: a median."""
+    import statistics
+
+    import numpy as np
+    import tvm
+    from tvm import rpc
+
+    data = np.zeros(nbytes // 4, np.float32)
+    server = rpc.Server(host="127.0.0.1", port=9190, port_end=9290, no_fork=False)
+    try:
+        session = rpc.connect("127.0.0.1", server.port)
+        call = session.get_function("tvm.rpc.server.workpath")
+        tvm.runtime.tensor(data, session.cpu(0)).numpy()
+        samples = []
+        for _ in range(50):
+            started = time.perf_counter()
+            remote = tvm.runtime.tensor(data, session.cpu(0))
+            call("x")
+            remote.numpy()
+            samples.append(time.perf_counter() - started)
+        return statistics.median(samples)
+    finally:
+        server.terminate()
