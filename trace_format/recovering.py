@@ -100,6 +100,8 @@ class _Recovery(Scan):
                 self._copy_graph(writer, number, graph)
             for number in range(len(self._trace.cases)):
                 self._copy_case(writer, number)
+            self._name_lost("graph", [graph.offset for graph in self.contents.graphs], len(self._known.graphs))
+            self._name_lost("case", [offset for offset, _ in self.contents.cases], len(self._known.values))
             for note in self._trace.notes:
                 writer.add_note(note)
             if len(self._trace.notes) < self._known.notes:
@@ -111,6 +113,12 @@ class _Recovery(Scan):
                 name = printable(self._file.path.name)
                 writer.add_note(f"recovered from {name}; what was lost: {len(self.report.lost)} things")
         return self.report
+
+    def _name_lost(self, what: str, offsets: list[int], known: int) -> None:
+        """Say which records the scan did not find; offset 0 is a stand-in."""
+        for number in range(max(len(offsets), known)):
+            if number >= len(offsets) or offsets[number] == 0:
+                self._lose(f"{what} {number}: its record is damaged")
 
     def _copy_weights(self, writer: TraceWriter, offset: int) -> None:
         tensors = self._trace.tensors
