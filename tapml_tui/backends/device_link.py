@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import signal
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tapml_tui.backends.protocol import Deadlines, State
 
 _LOSSES_IN_A_ROW = 4
 _BUSY_HINT = 3.0
+_LAST_LINES = 40
 _SESSION_END = 5.0
 _RETRY_PAUSE = 0.5
 _REMOTE_TRIES = 4
@@ -56,11 +58,13 @@ class Loss:
         words: What happened.
         crashed: The process that ran the kernels died by itself: if a kernel ran, it is to blame.
         deadline: We ended it, because something took too long or was interrupted.
+        log: The last lines that the server wrote.
     """
 
     words: str
     crashed: bool = False
     deadline: bool = False
+    log: str = ""
 
 
 @dataclass
@@ -92,7 +96,9 @@ class DeviceLink:
         self._breaking: Loss | None = None  # the session ends; what comes then is known already
         self._losses = 0
         self._tries = 0
+        self._dropping = False  # the worker drops a broken session, at which TVM's client may abort
         self._timers: dict[str, Timer] = {}
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
 
     def begin(self) -> None:
         """Start the processes, at the same time."""
@@ -147,7 +153,7 @@ class DeviceLink:
                 "tapml_tui.backends.worker_server",
                 on_frame=lambda header, _: self._actor.post(self._server_frame, server, header),
                 on_exit=lambda code: self._actor.post(self._server_exit, server, code),
-                on_log=lambda line: self._events.log("info", line),
+                on_log=self._server_log,
                 # Idle threads of TVM's pool would spin on the cores that the client needs.
                 environment={"TVM_THREAD_POOL_SPIN_COUNT": "0"},
             )
@@ -170,6 +176,11 @@ class DeviceLink:
             self._give_up(f"the device process could not be started: {error.strerror}")
             return
         self._arm("worker", self._deadlines.connect, worker.kill)
+
+    def _server_log(self, line: str) -> None:
+        """On the thread that reads the log."""
+        self._last_lines.append(line)
+        self._events.log("info", line)
 
     def _server_frame(self, server: WorkerProcess, header: Header) -> None:
         if server is not self._server:
@@ -246,6 +257,8 @@ class DeviceLink:
             self._finish(self._breaking)
         elif self.connected:
             self._lose(Loss(words), session_may_hang=True)
+        elif self._dropping:
+            self._dropping = False
         elif not self.gave_up:
             self._count_loss(words if was_ready else f"{words} while it loaded TVM")
         if not self.gave_up and self._worker is None:
@@ -296,6 +309,7 @@ class DeviceLink:
         self._disarm("busy")
         self._disarm("again")
         self.connected = True
+        self._dropping = False
         self._tries = 0
         self._events.state(State.READY, "", latency_ms)
         self._events.usable()
@@ -333,9 +347,11 @@ class DeviceLink:
         self._breaking = None
         self.connected = False
         self._connecting = False
+        self._dropping = True
         self._events.log("warning", loss.words)
         self._events.state(State.LOST, loss.words, None)
-        self._events.lost(loss)
+        self._events.lost(replace(loss, log="\n".join(self._last_lines)))
+        self._last_lines.clear()
         if not (loss.crashed or loss.deadline):
             self._count_loss(loss.words)
         self._connect()

@@ -58,6 +58,7 @@ class KernelEvents:
     progress: Callable[[int, int], None]  # done, total of what was asked for since it was idle
     text: Callable[[str, tuple[tuple[str, str], ...]], None]
     log: Callable[[str, str], None]  # level, line
+    trouble: Callable[[str], None]  # what is wrong with the compiler, "" if nothing is any more
 
 
 class Kernels:
@@ -252,6 +253,7 @@ class Kernels:
                 self._ready = True
                 self._failed_starts = 0
                 self._cancel_start_timer()
+                self._events.trouble("")
                 for unit in self._describing.values():
                     self._send_description(unit)
             case "unusable":
@@ -312,6 +314,7 @@ class Kernels:
                 self._feed()
             return
         self._events.log("warning", words)
+        self._events.trouble(f"{words}; it is started again")
         guilty = [batch for batch in batches if batch.overdue] or batches
         for batch in batches:
             if batch not in guilty:
@@ -371,6 +374,7 @@ class Kernels:
             del self._describing[signature]
             self._events.text(signature, (("Error", f"{self._unusable.reason}\n\n{self._unusable.detail}"),))
         self._asked = self._done = 0
+        self._events.trouble(self._unusable.reason)
 
     def _cancel_start_timer(self) -> None:
         if self._start_timer is not None:

@@ -82,7 +82,7 @@ class TargetBackend:
             compiler,
             cache_folder=cache_folder,
             deadlines=self._deadlines,
-            events=KernelEvents(self._pump, self._progress, self._text, self._log),
+            events=KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble),
         )
         self._link = DeviceLink(
             self._actor,
@@ -91,9 +91,12 @@ class TargetBackend:
             events=LinkEvents(self._status, self._frame, self._lost, self._pump, self._log),
         )
         self._missing = ""
+        self._trouble = ""  # with the compiler
+        self._state: tuple[State, str, float | None] = (State.OFF, "", None)
         self._closed = False
         self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by request id, in order
         self._sent: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, in order
+        self._active: int | None = None  # the ticket that the device is at
         self._tickets = 0
         self._deadline: Timer | None = None
         self._killers: Counter[str] = Counter()
@@ -207,12 +210,14 @@ class TargetBackend:
         if pending is None:
             return
         if header["op"] == "stage":
+            self._active = header["ticket"]
             pending.stage = Stage(header["stage"])
             limit = self._deadlines.run if pending.stage is Stage.RUN else self._deadlines.transfer
             doing = "did not return" if pending.stage is Stage.RUN else f"did not {pending.stage}"
             self._watch(limit, f"{pending.request.label} {doing} within {limit:.0f} s")
             return
         self._watch(None)
+        self._active = None
         del self._sent[header["ticket"]]
         self._link.worked()
         request_id = pending.request.id
@@ -239,9 +244,10 @@ class TargetBackend:
         if self._link.gave_up:
             self._fail_all(self._link.gave_up, device_lost=True)
             return
-        if not sent:
+        pending = sent.get(self._active) if self._active is not None else None
+        self._active = None
+        if pending is None:  # it was idle, or at a request that was interrupted
             return
-        pending = next(iter(sent.values()))
         pending.losses += 1
         ran = pending.stage is Stage.RUN
         if loss.deadline or (loss.crashed and ran):
@@ -252,7 +258,8 @@ class TargetBackend:
         else:
             pending.stage = Stage.UPLOAD
             return
-        self._answer(pending, Failed(pending.request.id, False, pending.stage, reason, loss.words, device_lost=True))
+        detail = f"{loss.words}\n\n{loss.log}".strip()
+        self._answer(pending, Failed(pending.request.id, False, pending.stage, reason, detail, device_lost=True))
 
     def _interrupt(self) -> None:
         self._kernels.interrupt()
@@ -283,7 +290,13 @@ class TargetBackend:
             self._sink(reply)
 
     def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
-        self._sink(BackendStatus(self.id, state, detail, latency_ms, self._title))
+        self._state = (state, detail, latency_ms)
+        self._sink(BackendStatus(self.id, state, detail or self._trouble, latency_ms, self._title))
+
+    def _compiler_trouble(self, words: str) -> None:
+        if words != self._trouble:
+            self._trouble = words
+            self._status(*self._state)
 
     def _progress(self, done: int, total: int) -> None:
         self._sink(Prepared(self.id, done, total))

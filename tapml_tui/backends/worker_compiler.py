@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import secrets
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ def main() -> None:
     channel = Channel()
     limit_resources(file_bytes=_MAX_LIBRARY)
     settings, _ = channel.receive()
+    warnings.simplefilter("ignore")  # of torch and TVM about themselves: nothing that a user could act on
     import torch
 
     torch.set_num_threads(1)

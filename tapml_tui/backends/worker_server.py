@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import hmac
+import logging
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ import struct
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,15 @@ class _Sessions:
         with self._lock:
             self._pid = pid
 
-    def wait(self, pid: int) -> int:
-        """Its wait status. The zombie is reaped under the lock, so that `end` kills no stranger."""
+    def wait(self, pid: int, ended: Callable[[int], None]) -> None:
+        """Until it ends; its return code goes to `ended`.
+
+        Reaped under the lock, so that `end` kills no stranger, and never answers before `ended`.
+        """
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             self._pid = 0
-            return os.waitpid(pid, 0)[1]
+            ended(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
     def end(self) -> bool:
         """Kill it; whether there was one."""
@@ -76,6 +80,7 @@ def main() -> None:
     from tvm import libinfo
     from tvm.rpc import base, server
 
+    logging.getLogger("RPCServer").setLevel(logging.WARNING)
     # Sorting, top-k and the like: without the compiler nothing else loads them.
     _load(libinfo, "libtvm_runtime_extra.*")
 
@@ -112,11 +117,8 @@ def main() -> None:
                 os._exit(1)
         sessions.began(pid)
         connection.close()
-        begun = time.monotonic()
-        status = sessions.wait(pid)
+        sessions.wait(pid, lambda code: channel.send({"op": "session_ended", "code": code}))
         shutil.rmtree(folder, ignore_errors=True)
-        code = os.waitstatus_to_exitcode(status)
-        channel.send({"op": "session_ended", "code": code, "seconds": time.monotonic() - begun})
 
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
