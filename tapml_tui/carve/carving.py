@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
 from tapml_tui.carve.prepare import Prepared, prepare
 from tapml_tui.carve.provenance import provenance
@@ -108,6 +109,8 @@ def carve_workload(
         DiskFull: The disk filled up all the same; what was written is a readable trace.
     """
     out = Path(out).absolute()
+    if weights is not None:
+        _check_weights(Path(weights).absolute(), out)
     if dtype is not None:
         workload = _cast(workload, dtype)
     started = time.perf_counter()
@@ -141,6 +144,18 @@ def carve_workload(
     )
 
 
+def _check_weights(weights: Path, out: Path) -> None:
+    if not weights.is_file():
+        raise CarveError(f"there are no weights {weights}", remedy="check the name", usage=True)
+    if weights.parent.resolve() != out.parent.resolve():
+        raise CarveError(
+            f"{weights.name} must lie beside the trace",
+            why="a trace refers to weights in its own folder only, so that both can be moved together",
+            remedy=f"put it into {out.parent}, or write the trace into {weights.parent} with -o",
+            usage=True,
+        )
+
+
 def _cast(workload: Workload, dtype: torch.dtype) -> Workload:
     module = copy.deepcopy(workload.module).to(dtype)
     cases = (
@@ -159,8 +174,6 @@ def _record(
     on_progress: Callable[[Progress], None],
 ) -> Mapping[str, bytes]:
     """Write graphs and cases; the digests of the weights, by name."""
-    for number in range(len(prepared.plans)):
-        _add_graph(writer, prepared, number, type(workload.module).__name__)
     total = sum(len(prepared.plan(i).steps) for i in range(len(workload.cases)))
     done = 0
     sink = Sink(writer)
@@ -171,6 +184,8 @@ def _record(
         on_progress(Progress(done, total, sink.written, needed))
 
     try:
+        for number in range(len(prepared.plans)):
+            sink.submit(partial(_add_graph, writer, prepared, number, type(workload.module).__name__))
         recorder = Recorder(sink, floors=floors)
         results: list[Mapping[int, Any]] = []
         for i, case in enumerate(workload.cases):

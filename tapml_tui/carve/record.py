@@ -193,8 +193,14 @@ def call(step: Step, values: Mapping[Ref, Any]) -> Any:
 
 def as_recorded(value: torch.Tensor) -> torch.Tensor:
     """The tensor as a trace holds it: contiguous, plain bits, aligned; itself if it is so already."""
-    plain = value.detach().resolve_conj().resolve_neg().contiguous()
+    plain = _contiguous(value)
     return plain.clone() if plain.data_ptr() % ALIGNMENT else plain
+
+
+def _contiguous(value: torch.Tensor) -> torch.Tensor:
+    if value.is_conj() or value.is_neg():
+        value = value.resolve_conj().resolve_neg()
+    return value if value.is_contiguous() else value.contiguous()
 
 
 def recordable(dtype: torch.dtype) -> bool:
@@ -212,12 +218,15 @@ def same_bits(a: Any, b: Any) -> bool:
         return type(a) is type(b) and bool(a == b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    return bool(torch.equal(_as_integers(as_recorded(a)), _as_integers(as_recorded(b))))
+    return bool(torch.equal(_as_integers(_contiguous(a)), _as_integers(_contiguous(b))))
 
 
 def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
-    flat = torch.view_as_real(tensor).reshape(-1) if tensor.is_complex() else tensor.reshape(-1)
-    return flat.view(_BITS[flat.itemsize])
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    if not (tensor.is_floating_point() or tensor.dtype == torch.bool):
+        return tensor
+    return tensor.view(_BITS[tensor.itemsize])
 
 
 def same_memory(a: Any, b: Any) -> bool:
