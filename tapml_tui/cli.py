@@ -17,6 +17,7 @@ from tapml_tui.headless.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from tapml_tui.backends.launch import TargetOptions
+    from tapml_tui.backends.protocol import Backend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,10 +148,20 @@ def _recover(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
     from tapml_tui.backends.launch import make_backends
     from tapml_tui.headless.check import Request, check
+    from tapml_tui.headless.complaints import missing_extra
 
     options = _target_options(args)
+
+    def connect() -> tuple[Backend, Backend]:
+        for package in ("tvm", "torch"):
+            if find_spec(package) is None:
+                raise missing_extra(package)
+        return make_backends(options)
+
     request = Request(
         trace=args.trace,
         tvm_target=options.target,
@@ -162,7 +173,7 @@ def _check(args: argparse.Namespace) -> int:
         junit=args.junit,
         run=args.run,
     )
-    return check(request, lambda: make_backends(options))
+    return check(request, connect)
 
 
 def _diff(args: argparse.Namespace) -> int:

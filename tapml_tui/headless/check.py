@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,6 @@ from tapml_tui.backends.protocol import Backend
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Mode
 from tapml_tui.headless import junit, strict_json
-from tapml_tui.headless.complaints import missing_extra
 from tapml_tui.headless.driver import TARGET, Driver, Stop
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.exits import CommandError
@@ -59,7 +57,7 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
 
     Args:
         request: What was asked for.
-        make_backends: Gives the source and the target, not started.
+        make_backends: Gives the source and the target, not started; called once the trace is open.
 
     Returns:
         The exit code.
@@ -73,9 +71,7 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
         trace = stack.enter_context(open_trace(request.trace))
         if not trace.cases:
             raise CommandError("this trace has no cases", why="nothing was recorded", remedy="carve the model again")
-        for package in ("tvm", "torch"):
-            if importlib.util.find_spec(package) is None:
-                raise missing_extra(package)
+        backends = make_backends()
         files = {name: stack.enter_context(_output(path)) for name, path in _outputs(request).items()}
         report = Report(request.trace, trace.content_id, request.mode, [])
         lines = files.get("jsonl")
@@ -84,7 +80,7 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
             if lines is not None:
                 print(strict_json.dumps(entry), file=lines, flush=True)
 
-        _run(trace, request, report, make_backends, on_entry)
+        _run(trace, request, report, backends, on_entry)
         if "json" in files:
             print(strict_json.dumps(report.document(), indent=1), file=files["json"])
         if "junit" in files:
@@ -98,7 +94,7 @@ def _run(
     trace: Trace,
     request: Request,
     report: Report,
-    make_backends: Callable[[], Sequence[Backend]],
+    backends: Sequence[Backend],
     on_entry: Callable[[Entry], None],
 ) -> None:
     """Fill the report, as far as one comes."""
@@ -108,7 +104,7 @@ def _run(
             trace,
             lambda on_event: Engine(
                 trace,
-                make_backends(),
+                backends,
                 on_event=on_event,
                 run_path=Path(request.run) if request.run is not None else None,
                 mode=Mode(request.mode),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 
@@ -42,6 +43,13 @@ class Stop(Exception):
         self.ended, self.message = ended, message
 
 
+@dataclass(frozen=True, slots=True)
+class _Died:
+    """A thread of this process is no more."""
+
+    error: BaseException
+
+
 class Driver:
     """Checks the cases of a trace one after the other.
 
@@ -72,17 +80,24 @@ class Driver:
         self._pattern = pattern
         self._on_entry = on_entry
         self._on_progress = on_progress
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | _Died] = queue.SimpleQueue()
         self._engine = make_engine(self._events.put)
         self._mode = self._engine.snapshot.mode
         self._was_ready = self._gone = False
         self._chosen: frozenset[int] = frozenset()  # of the present case
         self._entries: dict[int, tuple[NodeResult, Entry]] = {}  # of the present case
+        self._excepthook, threading.excepthook = threading.excepthook, self._thread_died
         self._engine.start()
 
     def close(self) -> None:
         """Stop the engine and all of its processes."""
         self._engine.close()
+        threading.excepthook = self._excepthook
+
+    def _thread_died(self, death: threading.ExceptHookArgs) -> None:
+        """A fault of ours in the engine's thread ends the check; nobody would answer it any more."""
+        if death.exc_value is not None:
+            self._events.put(_Died(death.exc_value))
 
     def run_case(self, case: int) -> None:
         """Execute and judge the nodes of a case.
@@ -164,8 +179,10 @@ class Driver:
         if self._engine.snapshot.stopped in (StopReason.ERROR, StopReason.REFUSED):
             raise Stop(Ended.STOPPED, self._engine.snapshot.message)
 
-    def _take(self, event: Event, ticket: int) -> bool:
+    def _take(self, event: Event | _Died, ticket: int) -> bool:
         """Whether this event answers the ticket."""
+        if isinstance(event, _Died):
+            raise event.error
         if not isinstance(event, Changed):
             return False
         snapshot = event.snapshot
@@ -173,6 +190,7 @@ class Driver:
         for node in chain.from_iterable(range(start, stop) for start, stop in event.rows):
             result = self._engine.result(node) if node in self._chosen else None
             if result is not None and not _never_arrived(result):
+                self._was_ready = True  # the state itself may have passed between two events
                 self._write_down(snapshot.case, result)
         target = next(status for status in snapshot.backends if status.backend == TARGET)
         self.title = target.title or self.title

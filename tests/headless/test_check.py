@@ -1,0 +1,241 @@
+"""`check` without TVM: two sides in numpy, faults on demand. What is written, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from tapml_tui.backends.protocol import BackendStatus, Execute, Failed, Reply, Stage, State
+from tapml_tui.headless.check import Request, check
+from tapml_tui.headless.exits import CommandError, Exit
+from tests.engine.numpy_backend import NumpyBackend
+from tests.engine.toys import mlp
+from tests.headless.test_writers import KEYS
+
+
+class LosingBackend(NumpyBackend):
+    """A target whose device goes away for good when it has executed some nodes."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__("target")
+        self._left = after
+
+    def _answer(self, request: Execute) -> Reply:
+        self._left -= 1
+        if self._left >= 0:
+            return super()._answer(request)
+        if self._left == -1:
+            self._sink(BackendStatus(self.id, State.FAILED, "the link is down"))
+        return Failed(request.id, False, Stage.CONNECT, "the link is down", device_lost=True)
+
+
+class Case:
+    """One trace, and a check of it."""
+
+    def __init__(self, folder: Path, cases: int = 2) -> None:
+        self.folder = folder
+        self.path = folder / "toy.trace"
+        with mlp(cases=cases).write(self.path) as trace:
+            graph = trace.graphs[0]
+            self.ids = [graph.node_id(i) for i in range(len(graph))]
+        self.target = NumpyBackend("target")
+
+    def check(self, **more: Any) -> int:
+        """The exit code of a check on `target`, which can be started once."""
+        request = Request(str(self.path), json=str(self.folder / "report.json"), **more)
+        return check(request, lambda: (NumpyBackend("source"), self.target))
+
+    @property
+    def report(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return document
+
+    def with_fault(self, number: int, fault: Callable[..., Any]) -> str:
+        self.target = NumpyBackend("target", faults={self.ids[number]: fault})
+        return self.ids[number]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["isolated", "chained"])
+def test_every_node_of_every_case_is_accounted_for(mode: str, toy: Case) -> None:
+    assert toy.check(mode=mode) == Exit.OK
+    report = toy.report
+    assert (report["schema"], report["mode"], report["ended"]) == (1, mode, "complete")
+    assert report["targets"] == [{"backend": "target", "target": "llvm", "title": "numpy target"}]
+    entries = report["nodes"]
+    assert [(e["case"], e["id"]) for e in entries] == [(f"case{k}", node) for k in range(2) for node in toy.ids]
+    assert all(set(e) >= KEYS for e in entries)
+    assert {e["status"] for e in entries} <= {"passed", "not_run"}
+    assert all(e["reason"] for e in entries if e["status"] != "passed")
+    summary = report["summary"]
+    assert summary["nodes"] == len(entries) == sum(summary.values()) - summary["nodes"]
+    assert report["placement"]["share"] == 1.0
+    if mode == "chained":
+        assert [end["case"] for end in report["end_to_end"]] == ["case0", "case1"]
+        assert all(end["cosine"] > 0.999999 for end in report["end_to_end"])
+    else:
+        assert report["end_to_end"] == []
+
+
+def test_a_wrong_kernel_is_found_and_only_it_is_local(toy: Case) -> None:
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    assert toy.check(mode="chained") == Exit.FAILED
+    entries = toy.report["nodes"]
+    assert {e["id"] for e in entries if e["verdict"] == "LOCAL"} == {guilty}
+    assert all(e["isolated"]["passed"] is False for e in entries if e["verdict"] == "LOCAL")
+    assert {e["verdict"] for e in entries if e["status"] == "failed"} > {"LOCAL"}
+
+
+def test_isolated_only_the_wrong_kernel_fails(toy: Case) -> None:
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    assert toy.check(mode="isolated") == Exit.FAILED
+    assert {e["id"] for e in toy.report["nodes"] if e["status"] == "failed"} == {guilty}
+
+
+def test_what_is_unsupported_fails_only_a_strict_check(toy: Case) -> None:
+    from tests.engine.numpy_backend import Unsupported
+
+    def refuse(_: object) -> None:
+        raise Unsupported("no such thing")
+
+    node = toy.with_fault(1, refuse)
+    assert toy.check() == Exit.OK
+    assert {e["status"] for e in toy.report["nodes"] if e["id"] == node} == {"unsupported"}
+    toy.with_fault(1, refuse)
+    assert toy.check(strict=True) == Exit.FAILED
+
+
+def test_a_glob_runs_only_what_it_matches(toy: Case) -> None:
+    wanted = toy.ids[1]
+    assert toy.check(nodes=wanted) == Exit.OK
+    assert set(toy.target.executed) == {wanted}
+    for entry in toy.report["nodes"]:
+        assert (entry["status"] == "passed") == (entry["id"] == wanted)
+        assert entry["status"] == "passed" or "--nodes" in entry["reason"]
+
+
+def test_nothing_compared_is_never_a_pass(toy: Case) -> None:
+    assert toy.check(nodes="no such node") == Exit.FAILED
+    assert toy.report["summary"]["not_run"] == toy.report["summary"]["nodes"]
+
+
+def test_lines_and_junit_say_the_same_as_the_report(toy: Case) -> None:
+    toy.with_fault(1, lambda outputs: tuple(-output for output in outputs))
+    lines, junit = toy.folder / "lines.jsonl", toy.folder / "report.xml"
+    toy.check(mode="chained", jsonl=str(lines), junit=str(junit))
+    entries = [json.loads(line) for line in lines.read_text().splitlines()]
+
+    def of(listed: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+        return sorted((e["case"], e["id"], e["status"]) for e in listed)
+
+    assert of(entries) == of(toy.report["nodes"])
+    root = ElementTree.parse(junit).getroot()
+    assert root.get("tests") == str(len(entries))
+    assert root.get("failures") == str(toy.report["summary"]["failed"])
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_lost_device_leaves_a_report(after: int, toy: Case) -> None:
+    toy.target = LosingBackend(after)
+    assert toy.check(mode="chained") == Exit.DEVICE
+    report = toy.report
+    assert report["ended"] == ("device lost" if after else "no device")
+    assert "the link is down" in report["message"]
+    assert len(report["nodes"]) == 2 * len(toy.ids)
+    assert report["summary"]["error"] == 0
+    assert report["summary"]["passed"] <= after
+
+
+def test_an_interrupted_check_leaves_a_report(toy: Case) -> None:
+    ready = threading.Event()
+
+    def hang(outputs: Any) -> Any:
+        toy.target.stopped.clear()
+        ready.set()
+        return outputs
+
+    toy.with_fault(2, hang)
+    lines = toy.folder / "lines.jsonl"
+
+    def press() -> None:
+        ready.wait(30)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    assert toy.check(jsonl=str(lines)) == Exit.INTERRUPTED
+    presser.join()
+    report = toy.report
+    assert report["ended"] == "interrupted"
+    assert len(report["nodes"]) == 2 * len(toy.ids) == len(lines.read_text().splitlines())
+    assert {e["status"] for e in report["nodes"]} == {"passed", "not_run"}
+
+
+def test_a_fault_of_the_engine_ends_the_check(toy: Case) -> None:
+    toy.check()
+    with pytest.raises(RuntimeError, match="once"):
+        toy.check()  # a backend that cannot be started again, in the engine's thread
+
+
+def test_two_reports_cannot_go_to_one_file(toy: Case) -> None:
+    with pytest.raises(CommandError, match="same file"):
+        toy.check(jsonl=str(toy.folder / "report.json"))
+
+
+def test_the_summary_names_the_worst_first(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    toy.check(mode="chained")
+    text = capsys.readouterr().out
+    assert "100.0% of the compute nodes ran on the target" in text
+    listed = text[text.index("failed, worst first") :].splitlines()
+    assert guilty in listed[1]
+    assert "LOCAL" in listed[1]
+    assert "x the floor" in listed[2]
+    assert "cosine" in text
+
+
+def test_a_run_is_kept_and_two_equal_runs_are_equal(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    from tapml_tui.headless.diff import diff
+
+    runs = [str(toy.folder / name) for name in ("a.run", "b.run", "c.run")]
+    for run in runs[:2]:
+        toy.target = NumpyBackend("target")
+        assert toy.check(mode="chained", run=run) == Exit.OK
+    capsys.readouterr()
+    assert diff(runs[0], runs[1], as_json=True) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["summary"]["equal"] > 0
+    guilty = toy.with_fault(2, lambda outputs: tuple(output + np.float32(1) for output in outputs))
+    toy.check(mode="chained", run=runs[2])
+    capsys.readouterr()
+    assert diff(runs[0], runs[2], as_json=True) == Exit.FAILED
+    changed = [e for e in json.loads(capsys.readouterr().out)["nodes"] if e["backend"] == "target"]
+    assert {e["node"] for e in changed if e["change"] == "values"} == {guilty}
+    assert all(e["max_abs"] > 0.5 for e in changed if e["change"] == "values")
+    assert "inherited" in {e["change"] for e in changed}
+    assert not (toy.folder / "toy.trace.runs").exists()
+
+
+def test_runs_of_two_traces_are_not_compared(tmp_path: Path) -> None:
+    from tapml_tui.headless.diff import diff
+
+    runs = []
+    for cases in (1, 2):
+        folder = tmp_path / str(cases)
+        folder.mkdir()
+        toy = Case(folder, cases)
+        toy.check(run=str(folder / "x.run"))
+        runs.append(str(folder / "x.run"))
+    with pytest.raises(CommandError, match="different traces"):
+        diff(*runs, as_json=False)
