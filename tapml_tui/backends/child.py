@@ -83,7 +83,7 @@ class Channel:
 
     def send(self, header: Header, blocks: Sequence[np.ndarray] = ()) -> None:
         """Write one frame. From any thread."""
-        views = [memoryview(block.reshape(-1).view(np.uint8)) for block in blocks]
+        views = [block.reshape(-1).view(np.uint8).data for block in blocks]
         with self._lock:
             for piece in frames.pack(header, views):
                 view = memoryview(piece)

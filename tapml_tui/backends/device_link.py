@@ -321,7 +321,8 @@ class DeviceLink:
         self._tries += 1
         words = f"no connection to {self._address.text}: {reason}"
         if self._tries >= _REMOTE_TRIES:
-            self._give_up(f"{words}. Is the server running, and is the key right? Then press R")
+            hint = "" if self._address.ours else ". Is the server running, and is the key right?"
+            self._give_up(f"{words}{hint} R tries again")
             return
         self._events.state(State.CONNECTING, words, None)
         self._arm("again", _RETRY_PAUSE * self._tries, self._connect)

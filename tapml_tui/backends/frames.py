@@ -69,7 +69,7 @@ def read(stream: BinaryIO) -> tuple[Header, list[np.ndarray]] | None:
 
 def _read_block(stream: BinaryIO, size: int) -> np.ndarray:
     block = np.empty(size, dtype=np.uint8)
-    view = memoryview(block)
+    view = block.data
     done = 0
     while done < size:
         count = stream.readinto(view[done:])  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import platformdirs
 
 from tapml_tui.backends.device_link import Address
 from tapml_tui.backends.kernels import CompilerSettings
+from tapml_tui.backends.probe import Probe, probe_chain
 from tapml_tui.backends.protocol import Backend, Deadlines
 from tapml_tui.backends.source import SourceBackend
 from tapml_tui.backends.target import TargetBackend, target_kind
@@ -68,6 +70,24 @@ def make_backends(
         deadlines=deadlines,
     )
     return source, target
+
+
+def probe(
+    options: TargetOptions, *, deadlines: Deadlines | None = None, cache_dir: Path | None = None
+) -> Iterator[Probe]:
+    """Try the chain from here to a first result on the device, link by link: see `probe.Probe`.
+
+    Raises:
+        ValueError: If an address is none.
+    """
+    source, target = make_backends(options, deadlines=deadlines, cache_dir=cache_dir)
+    return probe_chain(
+        source,
+        target,
+        place=f"{options.target} @{address_of(options).text}",
+        cache_folder=cache_dir or default_cache(),
+        deadlines=deadlines or Deadlines(),
+    )
 
 
 def default_cache() -> Path:

@@ -95,7 +95,7 @@ def read_operand(operand: Operand) -> np.ndarray:
     array = np.empty(spec.shape, dtype=array_dtype(spec.dtype))
     if not expected:
         return array
-    view = memoryview(array.reshape(-1).view(np.uint8))
+    view = array.reshape(-1).view(np.uint8).data
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -26,7 +26,7 @@ class TensorSpec(NamedTuple):
 class UnitInput(NamedTuple):
     """Argument placeholder: input `index` of the unit."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
 
 
 class CallResult(NamedTuple):
@@ -44,7 +44,7 @@ class NamedConstant(NamedTuple):
 
 
 CallArgument: TypeAlias = (
-    "None | bool | int | float | complex | str | UnitInput | CallResult | NamedConstant | tuple[CallArgument, ...]"
+    "bool | int | float | complex | str | UnitInput | CallResult | NamedConstant | tuple[CallArgument, ...] | None"
 )
 
 

@@ -244,22 +244,22 @@ class TargetBackend:
         if self._link.gave_up:
             self._fail_all(self._link.gave_up, device_lost=True)
             return
-        pending = sent.get(self._active) if self._active is not None else None
+        blamed = sent.get(self._active) if self._active is not None else None
         self._active = None
-        if pending is None:  # it was idle, or at a request that was interrupted
+        if blamed is None:  # it was idle, or at a request that was interrupted
             return
-        pending.losses += 1
-        ran = pending.stage is Stage.RUN
+        blamed.losses += 1
+        ran = blamed.stage is Stage.RUN
         if loss.deadline or (loss.crashed and ran):
-            self._killers[pending.signature] += ran
-            reason = loss.words if loss.deadline else f"{pending.request.label} took the device with it: {loss.words}"
-        elif pending.losses > 1:
-            reason = f"the device was lost twice at {pending.request.label}: {loss.words}"
+            self._killers[blamed.signature] += ran
+            reason = loss.words if loss.deadline else f"{blamed.request.label} took the device with it: {loss.words}"
+        elif blamed.losses > 1:
+            reason = f"the device was lost twice at {blamed.request.label}: {loss.words}"
         else:
-            pending.stage = Stage.UPLOAD
+            blamed.stage = Stage.UPLOAD
             return
         detail = f"{loss.words}\n\n{loss.log}".strip()
-        self._answer(pending, Failed(pending.request.id, False, pending.stage, reason, detail, device_lost=True))
+        self._answer(blamed, Failed(blamed.request.id, False, blamed.stage, reason, detail, device_lost=True))
 
     def _interrupt(self) -> None:
         self._kernels.interrupt()

@@ -66,9 +66,11 @@ def main() -> None:
     sessions = _Sessions()
 
     def urgent(header: Header) -> bool:
-        if header["op"] == "end_session" and not sessions.end():
+        if header["op"] != "end_session":
+            return False
+        if not sessions.end():
             channel.send({"op": "no_session"})
-        return header["op"] == "end_session"
+        return True
 
     channel = Channel(urgent)
     limit_resources()

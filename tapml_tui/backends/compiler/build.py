@@ -55,7 +55,7 @@ def _renamed(var: Any, name: str) -> Any:
 
 
 @relax.expr_functor.mutator
-class _Rename(relax.PyExprMutator):
+class _Rename(relax.PyExprMutator):  # type: ignore[misc]
     """Replaces global variables."""
 
     def __init__(self, names: dict[Any, Any]) -> None:
