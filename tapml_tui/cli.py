@@ -186,8 +186,7 @@ def _doctor(args: argparse.Namespace) -> int:
     from tapml_tui.backends.launch import probe
     from tapml_tui.headless.doctor import doctor
 
-    options = _target_options(args)
-    return doctor(lambda: probe(options), as_json=args.json)
+    return doctor(probe(_target_options(args)), as_json=args.json)
 
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -1,0 +1,63 @@
+"""`tapml-tui doctor`: every link from this machine to a first result on the device, and how to mend a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from tapml_tui.headless import strict_json
+from tapml_tui.headless.complaints import EXTRAS
+from tapml_tui.headless.exits import Exit
+from trace_format.text import printable
+
+DEVICE = "device"
+"""The link whose failure means that the device could not be had."""
+
+_DISTRIBUTIONS = {"apache-tvm", *EXTRAS}
+
+
+class Link(Protocol):
+    """One link of the chain, tried (`backends.probe.Probe` is one)."""
+
+    @property
+    def link(self) -> str:
+        """Its name."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds."""
+
+    @property
+    def detail(self) -> str:
+        """What was found."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do if it does not hold."""
+
+
+def doctor(links: Iterable[Link], *, as_json: bool) -> int:
+    """Print each link when it has been tried.
+
+    Returns:
+        0 if all hold; 2 if a package is missing, 3 if the device cannot be had, 1 if something else is broken.
+    """
+    tried = []
+    for link in links:
+        tried.append(link)
+        if not as_json:
+            print(f"{'ok' if link.ok else 'BROKEN':7} {link.link:13} {printable(link.detail, limit=400)}", flush=True)
+            if not link.ok:
+                print(f"{'':7} {'':13} to mend it: {printable(link.remedy, limit=400)}", flush=True)
+    if as_json:
+        listed = [
+            {"link": link.link, "ok": link.ok, "detail": link.detail, "remedy": "" if link.ok else link.remedy}
+            for link in tried
+        ]
+        print(strict_json.dumps({"schema": 1, "ok": all(link.ok for link in tried), "links": listed}, indent=2))
+    broken = [link.link for link in tried if not link.ok]
+    if not broken:
+        return Exit.OK
+    if broken[0] in _DISTRIBUTIONS:
+        return Exit.USAGE
+    return Exit.DEVICE if DEVICE in broken else Exit.FAILED
