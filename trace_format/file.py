@@ -54,9 +54,9 @@ class TraceFile:
             UnsupportedVersion: If it has a later major version.
             Truncated, RecordDamaged, Malformed: If the header is not whole.
         """
-        self.path = Path(os.path.realpath(path))
         shown = printable(str(path))
         try:
+            self.path = Path(os.path.realpath(path))
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
             raise CannotOpen(f"cannot open {shown}: {getattr(error, 'strerror', None) or error}") from None

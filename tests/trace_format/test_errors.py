@@ -252,9 +252,9 @@ def test_a_footer_that_contradicts_the_records(tmp_path: Path) -> None:
         assert trace.graphs[0].node(0)
         with pytest.raises(IndexInvalid):
             trace.graphs[0].node(1)
-    path = footer_changed(tmp_path / "t", Op.GRAPH_INDEX, 15, put(2, 0), "<i4")
+    path = footer_changed(tmp_path / "t", Op.GRAPH_INDEX, 15, put(4, 2), "<i4")
     with open_trace(path) as trace, pytest.raises(IndexInvalid):
-        trace.graphs[0].node(1)
+        trace.graphs[0].node(3)
     path = footer_changed(tmp_path / "t", Op.VALUE_INDEX, 1, swap, "<u8")
     with open_trace(path) as trace, pytest.raises(IndexInvalid):
         trace.value(0, InputRef(0))
