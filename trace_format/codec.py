@@ -238,6 +238,14 @@ def references(argument: Argument) -> Iterator[NodeRef | InputRef]:
             yield from references(item)
 
 
+def shortened(string: str) -> str:
+    """The string, or as much of it as can be stored: messages of compilers know no limit."""
+    encoded = string.encode(errors="backslashreplace")
+    if len(encoded) <= limits.MAX_STRING:
+        return string
+    return encoded[: limits.MAX_STRING - 64].decode(errors="ignore") + f"\n… (cut: {len(encoded)} bytes in all)"
+
+
 def text(string: str) -> str:
     """The string, if it is short enough to be stored.
 
@@ -541,7 +549,7 @@ def encode_result(r: RunRecord) -> bytes:
     outputs = [[text(o.dtype), list(o.shape), o.digest] for o in r.outputs]
     return pack([
         text(r.key), text(r.node), text(r.case), text(r.backend), text(r.kernel), [text(i) for i in r.inputs],
-        outputs, text(r.status), text(r.stage), text(r.reason), text(r.detail), float(r.ms),
+        outputs, text(r.status), text(r.stage), shortened(r.reason), shortened(r.detail), float(r.ms),
     ])  # fmt: skip
 
 

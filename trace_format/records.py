@@ -46,9 +46,9 @@ class Op(IntEnum):
     SUMMARY = 36
 
 
-FOOTER_OPS = frozenset(op for op in Op if op >= Op.GRAPH_INDEX)
+FOOTER_OPS = range(32, 64)
 _SMALL = frozenset({Op.NODE, Op.CASE, Op.VALUE, Op.NOTE, Op.RESULT})
-_TABLES = FOOTER_OPS - {Op.SUMMARY} | {Op.TENSOR}
+_TABLES = frozenset(FOOTER_OPS) - {Op.SUMMARY} | {Op.TENSOR}
 
 
 class Record(NamedTuple):

@@ -37,7 +37,18 @@ from trace_format.errors import (
 from trace_format.file import TraceFile
 from trace_format.model import Block, Provenance, RunOutput, RunRecord
 from trace_format.output import FULL, Output
-from trace_format.records import MAGIC, MINOR, Op, Record, block_count, layout, pack_record, read_body, read_header
+from trace_format.records import (
+    MAGIC,
+    MINOR,
+    Op,
+    Record,
+    block_count,
+    body_limit,
+    layout,
+    pack_record,
+    read_body,
+    read_header,
+)
 from trace_format.scan import walk
 from trace_format.storage import Stored, check_size
 from trace_format.tensors import plain_bytes, write_tensor
@@ -186,7 +197,10 @@ class Run:
                 if array is not None:
                     outputs[place] = replace(outputs[place], digest=self._append_tensor(outputs[place], array, added))
             full = replace(record, outputs=tuple(outputs))
-            self._output.write(pack_record(self._output.position, Op.RESULT, codec.encode_result(full)))
+            body = codec.encode_result(full)
+            if len(body) > body_limit(Op.RESULT):
+                raise Unwritable(f"a result of {len(body)} bytes is above the limit of {body_limit(Op.RESULT)}")
+            self._output.write(pack_record(self._output.position, Op.RESULT, body))
             self._output.flush()
         except BaseException as error:
             for digest in added:

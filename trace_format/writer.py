@@ -27,7 +27,9 @@ from trace_format.records import (
     Buffer,
     Op,
     block_count,
+    body_limit,
     layout,
+    op_name,
     pack_record,
     trailer_bytes,
 )
@@ -237,6 +239,8 @@ class TraceWriter:
     # ------------------------------------------------------------ bytes
 
     def _append(self, opcode: Op, body: bytes, cost: int = 0) -> int:
+        if len(body) > body_limit(opcode):
+            raise Unwritable(f"a {op_name(opcode)} of {len(body)} bytes is above the limit of {body_limit(opcode)}")
         record = layout(self._output.position, opcode, 0, len(body))
         with self._room(record.end - record.offset, cost):
             self._output.write(pack_record(record.offset, opcode, body))
