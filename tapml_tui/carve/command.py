@@ -57,6 +57,7 @@ def run(
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
             refresh_per_second=1 / _REPAINT_SECONDS,
         ) as bar:
             task = bar.add_task("exporting", total=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,8 +27,7 @@ def export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, 
         CarveError: With what torch.export said.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+        with _quiet():
             program = torch.export.export(module, args, dict(kwargs), strict=strict)
             return program.run_decompositions({})
     except Exception as error:  # the user's forward runs here: anything can come out
@@ -35,6 +36,19 @@ def export(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, 
             why=_cause(error),
             remedy=_remedy(str(error), strict),
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch logs what it then raises, pages of it; what it raises is kept in the log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _cause(error: BaseException) -> str:
