@@ -49,12 +49,16 @@ class Execution:
     ms: float = 0.0
     _began: float = field(default=0.0, repr=False)
 
-    def enter(self, stage: Stage) -> None:
-        """Say where it is now, so that a deadline, or a death, is blamed on the right thing."""
+    def enter(self, stage: Stage, *, quick: bool = False) -> None:
+        """Say where it is now, so that a deadline, or a death, is blamed on the right thing.
+
+        A stage that is over in no time (`quick`) is not worth a frame of its own.
+        """
         if self.stage is Stage.RUN:
             self.ms = (time.perf_counter() - self._began) * 1e3
         self.stage = stage
-        self.channel.send({"op": "stage", "ticket": self.ticket, "stage": stage})
+        if not quick:
+            self.channel.send({"op": "stage", "ticket": self.ticket, "stage": stage})
         self._began = time.perf_counter()
 
     def send_outputs(self, arrays: Sequence[np.ndarray | None], *, identity: bool = False) -> None:

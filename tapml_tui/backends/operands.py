@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import ml_dtypes
 import numpy as np
 
-from tapml_tui.backends.protocol import Bytes, Execute, Operand, TensorSpec
+from tapml_tui.backends.protocol import Bytes, Execute, Operand, TensorSpec, Unit
 
 MAX_TENSOR = 16 << 30
 
@@ -49,6 +49,20 @@ def array_dtype(name: str) -> np.dtype:
 def spec_bytes(spec: TensorSpec) -> int:
     """Bytes of a tensor; dtypes below a byte count as one, as they do in memory."""
     return math.prod(spec.shape) * array_dtype(spec.dtype).itemsize
+
+
+def output_limit(unit: Unit) -> int:
+    """How many bytes the outputs of any call of a unit may have: twice what was recorded, and some.
+
+    An operator out of a trace gets no more.
+
+    Raises:
+        OperandError: If what was recorded is more than this program computes at all.
+    """
+    recorded = sum(spec_bytes(spec) for spec in unit.outputs)
+    if recorded > MAX_TENSOR:
+        raise OperandError(f"outputs of {recorded} bytes were recorded, more than this program computes ({MAX_TENSOR})")
+    return 2 * recorded + (1 << 20)
 
 
 def operands_to_wire(operands: Sequence[Operand]) -> list[object]:

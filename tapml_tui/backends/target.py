@@ -17,7 +17,7 @@ from tapml_tui.backends.device_link import Address, DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import NoKernel
 from tapml_tui.backends.kernels import CompilerSettings, KernelEvents, Kernels
-from tapml_tui.backends.operands import request_to_wire
+from tapml_tui.backends.operands import request_to_wire, spec_bytes
 from tapml_tui.backends.protocol import (
     BackendStatus,
     Deadlines,
@@ -39,6 +39,7 @@ _CLOSED = "the session was closed"
 _IN_FLIGHT = 8
 # What was under way when the user interrupted may be done in a moment; after this it hangs.
 _GRACE = 1.0
+_SLOWEST_LINK = 1e6  # bytes per second
 # A kernel that took the device with it this often is not tried again until `restart`.
 _DEATHS_OF_ONE_KERNEL = 2
 
@@ -159,6 +160,9 @@ class TargetBackend:
     def _execute(self, request: Execute) -> None:
         if self._closed:
             self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
+        elif request.kernel is not None:
+            reason = f"there is no kernel {request.kernel!r}: kernels of one node's own cannot be given yet"
+            self._sink(Failed(request.id, False, Stage.CONVERT, reason))
         elif self._missing or self._link.gave_up:
             self._sink(Failed(request.id, False, Stage.CONNECT, self._missing or self._link.gave_up, device_lost=True))
         else:
@@ -212,9 +216,7 @@ class TargetBackend:
         if header["op"] == "stage":
             self._active = header["ticket"]
             pending.stage = Stage(header["stage"])
-            limit = self._deadlines.run if pending.stage is Stage.RUN else self._deadlines.transfer
-            doing = "did not return" if pending.stage is Stage.RUN else f"did not {pending.stage}"
-            self._watch(limit, f"{pending.request.label} {doing} within {limit:.0f} s")
+            self._watch_stage(pending)
             return
         self._watch(None)
         self._active = None
@@ -226,6 +228,15 @@ class TargetBackend:
             pending, replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
         )
         self._pump()
+
+    def _watch_stage(self, pending: _Pending) -> None:
+        request, limit, doing = pending.request, self._deadlines.run, "did not return"
+        if pending.stage is not Stage.RUN:
+            # A link may be slow, and weights large.
+            specs = [o.spec for o in request.operands] if pending.stage is Stage.UPLOAD else request.unit.outputs
+            limit = self._deadlines.transfer + sum(map(spec_bytes, specs)) / _SLOWEST_LINK
+            doing = f"did not {pending.stage}"
+        self._watch(limit, f"{request.label} {doing} within {limit:.0f} s")
 
     def _watch(self, seconds: float | None, why: str = "") -> None:
         """(Re)arm the one deadline there is: that of what the device does at the moment."""

@@ -10,6 +10,8 @@ has, and waits for the next "connect".
 from __future__ import annotations
 
 import gc
+import itertools
+import math
 import os
 import statistics
 import sys
@@ -28,6 +30,7 @@ from tapml_tui.backends.protocol import Operand, Stage
 
 _KEPT_RESULTS = 512 << 20
 _KEPT_WEIGHTS = 8 << 30
+_QUICK_FETCH = 1 << 20
 # What a device says when it is the device that cannot, and not the kernel that is wrong.
 _DEVICE_CANNOT = ("CL_BUILD_PROGRAM_FAILURE", "not supported by this device", "cudaErrorNoKernelImageForDevice")
 
@@ -60,6 +63,10 @@ class _Session:
         if array.nbytes:
             tensor.copyfrom(array)
         return tensor
+
+    def has(self, library: str) -> bool:
+        """Whether a library is there already; "" is that of an identity."""
+        return not library or library in self._machines
 
     def machine(self, library: str) -> Any:
         """The Relax VM of a library, which goes up the first time."""
@@ -122,8 +129,9 @@ class _Device:
                 execution.send_failure(error, unsupported=any(words in str(error) for words in _DEVICE_CANNOT))
 
     def _run(self, session: _Session, request: Header, execution: Execution) -> None:
-        execution.enter(Stage.UPLOAD)
         operands = operands_from_wire(request["operands"])
+        held = all(session.tensors.get(operand.key) is not None for operand in operands)
+        execution.enter(Stage.UPLOAD, quick=held and session.has(request["library"]))
         inputs, execution.bytes_up = session.tensors.fetch(operands, session.upload)
         function, identity = request["function"], request["identity"]
         machine = session.machine(request["library"]) if function else None
@@ -138,12 +146,14 @@ class _Device:
             results = [outputs] if hasattr(outputs, "numpy") else list(outputs)
             if not session.synchronous:
                 session.device.sync()
-        execution.enter(Stage.FETCH)
-        arrays: list[np.ndarray | None] = []
-        for key, result in zip(request["result_keys"], results, strict=True):
-            nbytes = int(np.prod(result.shape, dtype=np.int64)) * array_dtype(str(result.dtype)).itemsize
-            session.tensors.put(key, result, nbytes)
-            arrays.append(_fetch(result, nbytes) if nbytes <= request["fetch_limit"] else None)
+        sizes = [_size(result) for result in results]
+        wanted = [size <= request["fetch_limit"] for size in sizes]
+        execution.enter(Stage.FETCH, quick=sum(itertools.compress(sizes, wanted)) <= _QUICK_FETCH)
+        for key, result, size in zip(request["result_keys"], results, sizes, strict=True):
+            session.tensors.put(key, result, size)
+        arrays = [
+            _fetch(result, size) if want else None for result, size, want in zip(results, sizes, wanted, strict=True)
+        ]
         execution.send_outputs(arrays, identity=machine is None)
 
     def _lost(self, execution: Execution, error: BaseException) -> None:
@@ -162,6 +172,10 @@ class _Device:
     def _drop(self) -> None:
         self._session = None
         gc.collect()
+
+
+def _size(tensor: Any) -> int:
+    return math.prod(int(size) for size in tensor.shape) * array_dtype(str(tensor.dtype)).itemsize
 
 
 def _fetch(tensor: Any, nbytes: int) -> np.ndarray:

@@ -11,12 +11,10 @@ from tapml_tui.backends.child import Channel, limit_resources
 from tapml_tui.backends.executing import Execution, Wanted, serve
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.operands import (
-    MAX_TENSOR,
-    OperandError,
     TensorStore,
     operands_from_wire,
+    output_limit,
     read_operand,
-    spec_bytes,
 )
 from tapml_tui.backends.protocol import Operand, Stage, Unit
 
@@ -45,12 +43,12 @@ def main() -> None:
         execution = Execution(channel, request["ticket"])
         try:
             unit = Unit.from_wire(request["unit"])
-            limit = _output_limit(unit)
-            execution.enter(Stage.UPLOAD)
+            limit = output_limit(unit)
+            execution.enter(Stage.UPLOAD, quick=True)
             tensors, execution.bytes_up = store.fetch(operands_from_wire(request["operands"]), load)
             execution.enter(Stage.RUN)
             outputs = operators.call_unit(unit, tensors, allow=frozenset(request["allow"]), max_output_bytes=limit)
-            execution.enter(Stage.FETCH)
+            execution.enter(Stage.FETCH, quick=True)
             arrays = [operators.to_numpy(output) for output in outputs]
         except Exception as error:  # an operator may raise anything; that is the answer
             execution.send_failure(error)
@@ -62,14 +60,6 @@ def main() -> None:
 
     torch.empty(1, device="meta").add(1)  # torch loads its shape inference here, 1 s: not in the first step
     serve(channel, wanted, {"execute": execute})
-
-
-def _output_limit(unit: Unit) -> int:
-    """Twice what was recorded, and some: an operator out of a trace gets no more."""
-    recorded = sum(spec_bytes(spec) for spec in unit.outputs)
-    if recorded > MAX_TENSOR:
-        raise OperandError(f"outputs of {recorded} bytes were recorded, more than this program computes ({MAX_TENSOR})")
-    return 2 * recorded + (1 << 20)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
+from tapml_tui.backends.operands import output_limit
 from tapml_tui.backends.protocol import CallArgument, CallResult, NamedConstant, Unit, UnitInput
 from tapml_tui.operators import flat_outputs, resolve, torch_dtype
 from tapml_tui.operators.schema import check_arguments
@@ -42,8 +43,10 @@ def export_unit(unit: Unit, allow: Collection[str] = frozenset()) -> ExportedPro
 
     Raises:
         OperatorRefused: As `operators.resolve`, or if arguments do not fit the schema.
-        NotExportable: If the unit refers to what there is not, or torch cannot infer its shapes.
+        NotExportable: If the unit refers to what there is not, or would give far more than was recorded.
+        OperandError: If what was recorded is too much.
     """
+    limit = output_limit(unit)
     graph = torch.fx.Graph()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         inputs = [_placeholder(graph, i, spec.dtype, spec.shape) for i, spec in enumerate(unit.inputs)]
@@ -54,10 +57,18 @@ def export_unit(unit: Unit, allow: Collection[str] = frozenset()) -> ExportedPro
             kwargs = {key: _argument(a, inputs, results) for key, a in call.kwargs}
             values, named = _values((args, kwargs))
             check_arguments(op, values, named)
-            results.append(_call(graph, op, args, kwargs, op(*values, **named)))
+            value = op(*values, **named)
+            _refuse_large(call.op, value, limit)
+            results.append(_call(graph, op, args, kwargs, value))
         outputs = [_pick(results, wanted) for wanted in unit.results]
         graph.output(tuple(outputs)).meta["val"] = tuple(node.meta["val"] for node in outputs)
     return _program(graph, [node.name for node in inputs], [node.name for node in outputs])
+
+
+def _refuse_large(op: str, value: Any, limit: int) -> None:
+    total = sum(v.numel() * v.itemsize for v in flat_outputs(value) if isinstance(v, torch.Tensor))
+    if total > limit:
+        raise NotExportable(f"{op} gives {total} bytes, allowed are {limit}: not compiled out of this trace")
 
 
 def _placeholder(graph: torch.fx.Graph, index: int, dtype: str, shape: Sequence[int]) -> torch.fx.Node:

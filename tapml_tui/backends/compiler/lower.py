@@ -14,6 +14,7 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from tapml_tui.backends import messages
 from tapml_tui.backends.compiler.exported import NotExportable, export_unit
+from tapml_tui.backends.operands import OperandError
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
 from tapml_tui.operators import OperatorRefused
 
@@ -86,7 +87,7 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
         return _by_user(unit, builders)
     try:
         program = export_unit(unit, allow)
-    except (OperatorRefused, NotExportable) as error:
+    except (OperatorRefused, OperandError, NotExportable) as error:
         raise NotLowered(str(error), messages.detail(str(error)), unsupported=True) from None
     except Exception as error:  # torch's shape inference raises all kinds
         reason, detail = messages.of_exception(error)
