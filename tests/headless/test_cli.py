@@ -194,6 +194,23 @@ def test_wrong_target_options_say_what_to_write(options: tuple[str, ...], says: 
     assert says in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [("tvm", ["check", "small.trace"]), ("torch", ["check", "small.trace"]), ("torch", ["carve", "m.py:f", "-o", "x"])],
+)
+def test_a_missing_extra_is_exit_code_2_with_the_command(package: str, command: list[str], trace: Path) -> None:
+    script = (
+        f"import sys; sys.modules[{package!r}] = None\n"  # as if it were not installed
+        f"from tapml_tui.cli import main\nsys.exit(main({command!r}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=trace.parent, env=environment, check=False
+    )
+    assert_explained(done, 2)
+    assert f"pip install 'tapml-tui[{package}]'" in done.stderr
+
+
 def test_a_mistyped_command_is_understood(tmp_path: Path) -> None:
     done = run("chekc", cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
     assert_explained(done, 2)
