@@ -23,10 +23,14 @@ def copy(app: App[int], content: Sequence[Line]) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_text(text + "\n", encoding="utf-8")
-        where = f"in {path}"
+        where = f"in {_short(path)}"
     except OSError as error:
         where = f"not written to a file: {error.strerror}"
     if len(text.encode()) > OSC52_LIMIT:
         return f"Too long for the terminal's clipboard; {where}"
     app.copy_to_clipboard(text)
     return f"Sent to terminal (OSC 52); also {where}"
+
+
+def _short(path: Path) -> str:
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)

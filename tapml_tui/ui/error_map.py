@@ -9,7 +9,6 @@ from tapml_tui.ui import theme
 from tapml_tui.ui.lines import Line
 
 MAX_ELEMENTS = 16 << 20  # more is not read for a picture
-MAX_ROWS = 8
 SHADES = "▒▓█"
 
 
@@ -62,10 +61,10 @@ def draw(error: NDArray[np.float64], shape: tuple[int, ...], allowed: float) -> 
 
 
 def picture(
-    reference: NDArray[np.generic] | None, actual: NDArray[np.generic] | None, width: int, allowed: float
+    reference: NDArray[np.generic] | None, actual: NDArray[np.generic] | None, rows: int, width: int, allowed: float
 ) -> list[Line]:
-    """The picture of two arrays in at most `width` columns; nothing where none can be drawn."""
+    """The picture of two arrays in at most `rows` rows and `width` columns; nothing where none can be drawn."""
     if reference is None or actual is None:
         return []
-    found = blocks(reference, actual, MAX_ROWS, min(width, 64))
+    found = blocks(reference, actual, rows, min(width, 64))
     return draw(found, reference.shape, allowed) if found is not None else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,8 @@ STALE_SENTENCE = "~ stale: a side changed upstream; it is computed again when a 
 WORST_SHOWN = 12
 
 
-def of_node(engine: Engine, node: int, width: int, *, note: str = "") -> list[Line]:
-    """What became of a node: verdict, floor, errors, the worst element."""
+def of_node(engine: Engine, node: int, width: int, *, note: str = "", picture: Sequence[Line] = ()) -> list[Line]:
+    """What became of a node: verdict, floor, errors, the worst element, a picture of the error."""
     graph, result = engine.graph, engine.result(node)
     place = graph.path(node)
     heading: Line = [(graph.op(node), theme.STRONG)]
@@ -55,6 +56,9 @@ def of_node(engine: Engine, node: int, width: int, *, note: str = "") -> list[Li
             content += [[(f"output {index}  ", theme.STRONG), (spec, theme.DIM)]]
         if output.comparison is not None and output.comparison.compared:
             content += [*numbers_of(output.comparison, width), []]
+            if picture and not output.comparison.passed:
+                content += [*picture, []]
+                picture = ()
     content += _also("with the recorded inputs", result.isolated, width)
     content += _also("against the source on the same inputs", result.live, width)
     side = "source" if result.backend == "source" else result.backend
@@ -104,8 +108,7 @@ def numbers_of(comparison: Comparison, width: int) -> list[Line]:
     content: list[Line] = [
         [(f"{numbers.factor(comparison.factor)} x the floor", style), (f"   {rule}", theme.DIM)],
         _pair("floor", f"{numbers.scientific(comparison.floor)}", comparison.floor_origin),
-        _pair("max abs", numbers.scientific(comparison.max_abs)),
-        _pair("max rel", numbers.scientific(comparison.max_rel)),
+        _pair("max abs", numbers.scientific(comparison.max_abs), f"rel {numbers.scientific(comparison.max_rel)}"),
         _pair("outside", f"{comparison.outside} of {comparison.compared}", _share(comparison)),
     ]
     for name, (reference, actual) in (("NaN", comparison.nan), ("Inf", comparison.inf)):
@@ -114,9 +117,14 @@ def numbers_of(comparison: Comparison, width: int) -> list[Line]:
     if comparison.worst is not None:
         content.append(_pair("worst at", lines.shorten(str(list(comparison.worst)), max(width - 10, 8))))
         if comparison.worst_values is not None:
-            reference_value, actual_value = map(numbers.exact, comparison.worst_values)
-            content.append([("  source  ", theme.SOURCE), (reference_value, theme.TEXT)])
-            content.append([("  target  ", theme.TARGET), (actual_value, style)])
+            source, target = map(numbers.exact, comparison.worst_values)
+            pair: list[Line] = [
+                [("source  ", theme.SOURCE), (source, theme.TEXT)],
+                [("target  ", theme.TARGET), (target, style)],
+            ]
+            joined: Line = [("  ", theme.PLAIN), *pair[0], ("  ", theme.PLAIN), *pair[1]]
+            indented: list[Line] = [[("  ", theme.PLAIN), *line] for line in pair]
+            content += [joined] if lines.length(joined) <= width else indented
     return content
 
 
@@ -155,11 +163,11 @@ def of_fold(engine: Engine, label: str, start: int, stop: int, width: int) -> li
         count = int(per_status[index])
         if count:
             mark, style = theme.STATUS_MARKS[index], theme.STATUS_STYLES[index]
-            line: Line = [(f"{mark} {count:>6} ", style), (WORDS[STATUSES[index]], style), ("  ", theme.PLAIN)]
+            line: Line = [(f"{mark} {count:>6} ", style), (f"{WORDS[STATUSES[index]]:<13}", style)]
             content.append([*line, (_bar(count / total, max(width - 24, 6)), style)])
     guilty = int((verdict == VERDICTS.index(Verdict.LOCAL)).sum())
     if guilty:
-        sentence = f"{guilty} of them {'is' if guilty == 1 else 'are'} LOCAL: wrong by themselves."
+        sentence = f"{guilty} {'is' if guilty == 1 else 'are'} LOCAL: wrong on right inputs."
         content += [[], *lines.wrap(sentence, width, theme.FAILED)]
     bad = np.flatnonzero(status >= STATUSES.index(Status.FAILED))
     if len(bad):

@@ -51,12 +51,8 @@ def milliseconds(value: float) -> str:
 
 
 def scientific(value: float) -> str:
-    """An error or a floor: two digits and an exponent, or what it is if it is none."""
-    if value == 0:
-        return "0"
-    if not math.isfinite(value):
-        return number(value)
-    return f"{value:.1e}"
+    """An error or a floor in two digits: nobody compares the third."""
+    return f"{value:.2g}" if math.isfinite(value) else number(value)
 
 
 def size(count: float) -> str:

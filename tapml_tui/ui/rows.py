@@ -91,8 +91,9 @@ def render(outline: Outline, entry: int, state: RowState, *, cursor: bool, width
     right = _right(state, wide=wide)
     room = width - lines.length(right)
     fold = bool(outline.fold[entry])
+    shown_inside = fold and not outline.closed[entry]
     left: Line = [
-        (theme.BREAKPOINT_MARK if state.breakpoint else " ", theme.BREAKPOINT),
+        (theme.BREAKPOINT_MARK if state.breakpoint and not shown_inside else " ", theme.BREAKPOINT),
         (theme.CURSOR_MARK if cursor else " ", theme.CURSOR),
     ]
     left += _indent(int(outline.depth[entry]), room)

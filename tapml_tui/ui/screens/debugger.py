@@ -131,7 +131,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         if batch.changed is None:
             return
         tree = self.tree_view
-        tree.set_graph()
+        tree.engine_changed()
         snapshot = self.engine.snapshot
         if snapshot.message:
             self.words = ""
@@ -139,7 +139,6 @@ class DebuggerScreen(Verbs, Screen[None]):
             self._ran = (self._cursor, snapshot.cursor) if snapshot.cursor > self._cursor else (0, 0)
             self._cursor = snapshot.cursor
             self._follow(snapshot.stopped)
-        tree.refresh()
         for bar in self.query(Bar):
             bar.refresh()
         self._show_subject()

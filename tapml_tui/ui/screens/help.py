@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
@@ -16,7 +17,7 @@ from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.line_view import LineView
 
 TITLE: tuple[Line, Line] = ([(" help", theme.CURSOR)], [("esc closes  ↑↓ scrolls ", theme.DIM)])
-KEYS = 14  # cells before the sentences
+KEYS = 16  # cells before the sentences
 STATUS_WORDS = (
     (Status.PASSED, "passed: compared, within the noise floor"),
     (Status.FAILED, "failed: compared, outside the noise floor"),
@@ -64,9 +65,7 @@ def content(scope: str, width: int) -> list[Line]:
             note = "" if where == actions.SCREEN else f"  {actions.SCOPES[where]}"
             text += [[(f" {group}", theme.STRONG), (note, theme.DIM)]]
             for action in members:
-                first, *rest = lines.wrap(action.about, width - KEYS, theme.TEXT)
-                text.append([(f"   {actions.keys(action):<11}", theme.KEY), *first])
-                text += [[(" " * KEYS, theme.PLAIN), *line] for line in rest]
+                text += _entry(actions.keys(action), theme.KEY, action.about, width)
             text.append([])
     text.append([(" Marks", theme.STRONG)])
     for mark, style, words in (
@@ -76,14 +75,20 @@ def content(scope: str, width: int) -> list[Line]:
         ("~", theme.STALE, "stale: a side changed upstream since it was computed"),
         ("◐", theme.PASSED, "a path that has been executed in part"),
     ):
-        text.append([(f"   {mark:<11}", style), (words, theme.TEXT)])
+        text += _entry(mark, style, words, width)
     for status, words in STATUS_WORDS:
         mark, style = rows.mark(status)
-        text.append([(f"   {mark:<11}", style), (words, theme.TEXT)])
+        text += _entry(mark, style, words, width)
     text += [[], [(" Verdicts of a chained run", theme.STRONG)]]
     for verdict, words in SENTENCES.items():
         letter = rows.LETTERS[verdict].strip()
         name = f"{letter} {verdict.value}" if letter else f"  {verdict.value}"
         style = theme.PASSED if verdict is Verdict.CLEAN else rows.mark(Status.FAILED, verdict)[1]
-        text.append([(f"   {name:<12}", style), (words, theme.TEXT)])
+        text += _entry(name, style, words, width)
     return text
+
+
+def _entry(sign: str, style: Style, words: str, width: int) -> list[Line]:
+    """A key or a mark, and what it means, over as many lines as that needs."""
+    first, *rest = lines.wrap(words, width - KEYS, theme.TEXT)
+    return [[(f"   {sign:<{KEYS - 3}}", style), *first], *([(" " * KEYS, theme.PLAIN), *line] for line in rest)]

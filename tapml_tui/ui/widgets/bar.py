@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tapml_tui.ui import lines
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.widgets.painter import Painter
 
 
-class Bar(Widget):
+class Bar(Painter):
     """Paints what a function returns for the present width: state stays with its owner."""
 
     def __init__(self, content: Callable[[int], Sequence[Line]], *, id: str) -> None:
@@ -20,12 +21,12 @@ class Bar(Widget):
         self._content = content
         self._lines: Sequence[Line] = ()
 
-    def render_lines(self, crop: object) -> list[Strip]:
+    def render_lines(self, crop: Region) -> list[Strip]:
         """Compute the content once per repaint, not once per line."""
         self._lines = self._content(self.size.width)
-        return super().render_lines(crop)  # type: ignore[arg-type]
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """One line, in exactly the width of the bar."""
         line = self._lines[y] if y < len(self._lines) else []
-        return lines.paint(line, self.size.width, self.rich_style)
+        return lines.paint(line, self.size.width, self.base)

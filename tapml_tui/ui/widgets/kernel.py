@@ -85,6 +85,7 @@ def _code_style(line: str) -> Style:
     return theme.TEXT
 
 
+NAMES = 8  # cells for the name of a backend
 LEVELS = {"error": theme.FAILED, "warning": theme.UNSUPPORTED, "debug": theme.DIM}
 
 
@@ -102,10 +103,12 @@ class LogPane(Pane):
         """Draw the kept lines."""
         kept = getattr(self, "log_lines", ())
         at_end = self.scroll_offset.y >= self.max_scroll_y
-        content: list[Line] = [
-            [(f"{line.backend:<8}", theme.DIM), (line.text, LEVELS.get(line.level.lower(), theme.TEXT))]
-            for line in kept
-        ]
+        content: list[Line] = []
+        for said in kept:
+            style = LEVELS.get(said.level.lower(), theme.TEXT)
+            first, *rest = lines.wrap(said.text, self.room - NAMES, style) or [[]]
+            content.append([(f"{said.backend:<{NAMES}}", theme.DIM), *first])
+            content += [[(" " * NAMES, theme.DIM), *line] for line in rest]
         self.set_lines(content or [[("nothing has been said yet", theme.DIM)]], keep_place=True)
         if at_end:
             self.action_text_bottom()

@@ -10,9 +10,10 @@ from textual.strip import Strip
 
 from tapml_tui.ui import actions, lines
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.widgets.painter import Painter
 
 
-class LineView(ScrollView, can_focus=True):
+class LineView(Painter, ScrollView, can_focus=True):
     """Shows lines that it is given. Only those on the screen are painted."""
 
     BINDINGS = actions.bindings(actions.TEXT)
@@ -37,7 +38,7 @@ class LineView(ScrollView, can_focus=True):
         scroll_x, scroll_y = self.scroll_offset
         row = scroll_y + y
         line = self.lines[row] if row < len(self.lines) else []
-        return lines.paint(line, self.size.width, self.rich_style, scroll=scroll_x)
+        return lines.paint(line, self.size.width, self.base, scroll=scroll_x)
 
     def action_line_up(self) -> None:
         """One line up."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tapml_tui.engine.events import NodeResult
 
 
+ROOMY = 26  # rows from which the picture may be tall
+
+
 class ComparePane(Pane):
     """Verdict first, then the numbers; for a fold what is in it."""
 
@@ -31,8 +34,8 @@ class ComparePane(Pane):
     def __init__(self, engine: Engine) -> None:
         """A pane that has drawn no picture yet."""
         super().__init__(engine)
-        self._text: list[Line] = []
-        self._pictured: NodeResult | None = None
+        self._pictured: NodeResult | None = None  # what the picture is of
+        self._picture: list[Line] = []
 
     def update_lines(self, *, same: bool) -> None:
         """Read the result again; the picture of where the error sits comes from a thread."""
@@ -41,18 +44,18 @@ class ComparePane(Pane):
             return
         start, stop = subject.just_ran or (subject.start, subject.stop)
         ran = subject.just_ran is not None
-        if stop - start == 1 and (ran or subject.node is not None):
-            content = judgement.of_node(self.engine, start, self.room, note="the last step" if ran else "")
-            result = self.engine.result(start)
+        one = stop - start == 1 and (ran or subject.node is not None)
+        result = self.engine.result(start) if one else None
+        if result is not self._pictured:
+            self._pictured, self._picture = result, []
+            if result is not None and result.status is Status.FAILED:
+                self._draw(result)
+        if one:
+            note = "the last step" if ran else ""
+            content = judgement.of_node(self.engine, start, self.room, note=note, picture=self._picture)
         else:
             content = judgement.of_fold(self.engine, "the last step" if ran else subject.label, start, stop, self.room)
-            result = None
-        if result is not None and result is self._pictured and content == self._text and same:
-            return  # nothing has changed: do not let the picture flicker
-        self._text, self._pictured = content, result
         self.set_lines(content, keep_place=same)
-        if result is not None and result.status is Status.FAILED:
-            self._draw(result)
 
     def on_resize(self) -> None:
         """The picture, too, has a width."""
@@ -64,12 +67,12 @@ class ComparePane(Pane):
         comparison = result.outputs[index].comparison if index is not None else None
         if index is None or comparison is None or not comparison.compared:
             return
-        allowed, width = comparison.floor * comparison.limit, self.room
+        allowed, width, rows = comparison.floor * comparison.limit, self.room, 8 if self.size.height > ROOMY else 3
 
         def draw() -> None:
             try:
                 sides = self.engine.reference(result.node, index), self.engine.actual(result.node, index)
-                picture = error_map.picture(*sides, width, allowed)
+                picture = error_map.picture(*sides, rows, width, allowed)
             except Exception as error:  # A damaged block: the Output tab says so; here a picture is missing.
                 self.log.error(error)
                 picture = []
@@ -80,7 +83,8 @@ class ComparePane(Pane):
     def on_compare_pane_drawn(self, message: Drawn) -> None:
         """Put the picture under the numbers, if they are still those of the same result."""
         if message.result is self._pictured and message.picture:
-            self.set_lines([*self._text, [], *message.picture], keep_place=True)
+            self._picture = message.picture
+            self.update_lines(same=True)
 
 
 class CodePane(Pane):

@@ -15,6 +15,7 @@ from textual.strip import Strip
 from tapml_tui.compare.result import Verdict
 from tapml_tui.ui import actions, lines, rows, theme
 from tapml_tui.ui.outline import Outline
+from tapml_tui.ui.widgets.painter import Painter
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MARGIN = 2  # rows kept in sight around the selection
 
 
-class OperatorTree(ScrollView, can_focus=True):
+class OperatorTree(Painter, ScrollView, can_focus=True):
     """One row per visible entry of the outline; paints only the rows on the screen."""
 
     BINDINGS = actions.bindings(actions.TREE)
@@ -40,9 +41,12 @@ class OperatorTree(ScrollView, can_focus=True):
         self.hit: int | None = None
         self.plain_colors = False  # 16 colours or none: the selection is shown in reverse
         self._fitted = False
+        self._states: dict[int, rows.RowState] = {}  # of rows painted since the engine last changed
 
-    def set_graph(self) -> None:
-        """Show the engine's present graph: another case may have another one."""
+    def engine_changed(self) -> None:
+        """Paint every row anew; another case may have another graph."""
+        self._states.clear()
+        self.refresh()
         if self.outline.graph is not self.engine.graph:
             self.outline = Outline(self.engine.graph)
             self.entry = 0
@@ -59,7 +63,10 @@ class OperatorTree(ScrollView, can_focus=True):
         if not self._fitted and self.size.height:
             self._fitted = True
             self.outline.fit(self.size.height - 2, self.engine.snapshot.cursor)
-            self.follow()
+            if self.entry:  # a key was quicker than the first size
+                self.outline.reveal(self.entry)
+            else:
+                self.follow()
 
     def _resized(self) -> None:
         """The number of rows may have changed: keep the selection in sight, repaint."""
@@ -132,17 +139,19 @@ class OperatorTree(ScrollView, can_focus=True):
         """One row."""
         width, row = self.size.width, self.scroll_offset.y + y
         if row >= len(self.outline):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base)
         entry = int(self.outline.visible[row])
         cursor = self.engine.snapshot.cursor
         start, stop = int(self.outline.start[entry]), int(self.outline.stop[entry])
-        state = rows.state_of(self.engine.table, start, stop, cursor)
+        state = self._states.get(entry)
+        if state is None:
+            state = self._states[entry] = rows.state_of(self.engine.table, start, stop, cursor)
         fold = bool(self.outline.fold[entry])
         at_cursor = start == cursor and (not fold or bool(self.outline.closed[entry]))
         line = rows.render(self.outline, entry, state, cursor=at_cursor, width=width)
         if entry == self.entry and self.plain_colors:
-            return lines.paint([("".join(text for text, _ in line), self._selection_style())], width, self.rich_style)
-        strip = lines.paint(line, width, self.rich_style)
+            return lines.paint([("".join(text for text, _ in line), self._selection_style())], width, self.base)
+        strip = lines.paint(line, width, self.base)
         if state.verdict is Verdict.LOCAL and not fold and not self.plain_colors:
             strip = _over(strip, theme.GUILTY)
         if entry == self.hit:

@@ -1,0 +1,308 @@
+"""The debugger driven by keys, on the real engine over a real trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapml_tui.backends.protocol import State
+from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.table import BREAKPOINT, STALE
+from tapml_tui.ui.screens.help import HelpScreen
+from tapml_tui.ui.screens.too_small import TooSmallScreen
+from tests.engine.toys import mlp
+from tests.ui.conftest import half_zero
+
+Start = Callable[..., Any]
+FAULTY = "layers.1/aten.add.Tensor#0"  # node 4 of 9
+
+
+async def test_the_tree_is_there_and_the_target_says_its_state(debugging: Start) -> None:
+    async with debugging() as d:
+        assert "layers.0" in d.text
+        assert "numpy target ● ready" in d.text
+        assert d.app.engine.snapshot.backends[1].state is State.READY
+        assert "step 0/9" in d.text
+
+
+async def test_n_executes_one_operator_and_the_verdict_is_on_the_screen(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.outline.set_closed_under(0, False)
+        await d.press("n")
+        await d.at(1)
+        assert "✓ passed" in d.text
+        assert "the last step" in d.text
+        assert "step 1/9" in d.text
+
+
+async def test_n_steps_over_a_closed_fold_and_s_into_it(debugging: Start) -> None:
+    async with debugging() as d:
+        tree = d.tree
+        tree.outline.set_closed_under(0, True)
+        tree.outline.set_closed(0, False)
+        await d.press("n")
+        await d.at(3)
+        assert tree.is_closed(tree.entry), "the cursor waits at the next fold, which stays closed"
+        await d.press("s")
+        await d.at(4)
+        assert not tree.is_closed(tree.outline.parent_entry(tree.entry))
+
+
+async def test_c_stops_at_the_guilty_kernel_and_selects_it(debugging: Start) -> None:
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.press("c")
+        await d.at(5)
+        assert d.selected == FAULTY
+        assert "✗ LOCAL  add" in d.text
+        assert "This kernel is wrong." in d.text
+        await d.until(lambda: "error by block" in d.text)
+        assert re.search("░{4}[▒▓█]{4}", d.text)
+
+
+async def test_the_end_is_said_and_does_no_harm(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("c")
+        await d.at(9)
+        await d.press("n")
+        assert d.message.startswith("At the end")
+        await d.press("N")
+        await d.at(8)
+        await d.press("r")
+        await d.at(0)
+
+
+async def test_sides_switch_for_a_node_and_its_path_and_undo_takes_it_back(debugging: Start) -> None:
+    async with debugging() as d:
+        backend = d.engine.table.backend
+        d.tree.select_node(4)
+        await d.press("x")
+        await d.until(lambda: backend[4] == 0)
+        assert backend[3] == 1
+        await d.press("X")
+        await d.until(lambda: set(backend[3:6]) == {1})
+        await d.press("X")
+        await d.until(lambda: set(backend[3:6]) == {0})
+        assert set(backend[:3]) == {1}
+        await d.press("u")
+        await d.until(lambda: set(backend[3:6]) == {1})
+
+
+async def test_a_switch_dims_what_follows_from_it(debugging: Start) -> None:
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.press("c", "c")
+        await d.at(9)
+        d.tree.select_node(4)
+        await d.press("x")
+        await d.until(lambda: bool(d.engine.table.flags[8] & STALE))
+        d.tree.select_node(8)
+        await d.pilot.pause()
+        await d.until(lambda: "~ stale" in d.text)
+
+
+async def test_a_breakpoint_is_drawn_and_stops_the_run(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.select_node(5)
+        await d.press("b")
+        await d.until(lambda: bool(d.engine.table.flags[5] & BREAKPOINT))
+        await d.until(lambda: "●" in "\n".join(d.text.splitlines()[3:-2]))
+        await d.press("c")
+        await d.at(5)
+        await d.press("b")
+        await d.until(lambda: not d.engine.table.flags[5] & BREAKPOINT)
+
+
+async def test_modes_and_cases_switch(debugging: Start) -> None:
+    async with debugging(mlp(2, cases=2)) as d:
+        await d.press("i")
+        await d.until(lambda: d.engine.snapshot.mode is Mode.ISOLATED)
+        await d.until(lambda: "isolated" in d.text)
+        await d.press("}")
+        await d.until(lambda: d.engine.snapshot.case == 1)
+        await d.until(lambda: "case 2/2" in d.text)
+        await d.press("}")
+        assert d.message == "This is the last case."
+        await d.press("{")
+        await d.until(lambda: d.engine.snapshot.case == 0)
+
+
+async def test_brackets_go_from_mismatch_to_mismatch(debugging: Start) -> None:
+    async with debugging(faults={FAULTY: half_zero, "layers.2/aten.add.Tensor#0": half_zero}) as d:
+        await d.press("]")
+        assert "nothing has failed so far" in d.message
+        await d.press("c", "c", "c")
+        await d.at(9)
+        await d.press("g", "]")
+        assert d.tree.node == 4
+        for node in (5, 6, 7):
+            await d.press("]")
+            assert d.tree.node == node
+        await d.press("[")
+        assert d.tree.node == 6
+
+
+async def test_search_goes_along_and_opens_folds(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.outline.set_closed_under(0, True)
+        await d.press("slash", *"TANH")
+        assert d.selected.endswith("tanh.default#0")
+        first = d.tree.node
+        await d.press("enter", "full_stop")
+        assert d.tree.node == first + 3
+        await d.press("comma")
+        assert d.tree.node == first
+        assert d.tree.has_focus
+
+
+async def test_search_for_nothing_says_so_and_escape_returns(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("down")
+        before = d.tree.entry
+        await d.press("slash", *"add", "escape")
+        assert d.tree.entry == before
+        await d.press("slash", *"nosuch", "enter")
+        assert "'nosuch' is nowhere" in d.message
+        assert d.tree.entry == before
+
+
+async def test_search_keys_answer_before_any_search(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("full_stop")
+        assert "/ opens the search" in d.message
+
+
+@pytest.mark.parametrize("tab", range(1, 7))
+async def test_every_tab_shows_something_of_a_node_and_of_a_fold(debugging: Start, tab: int) -> None:
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.press("c", str(tab))
+        await d.until(lambda: len(d.panes.pane.lines) > 0)
+        await d.press("g")
+        await d.until(lambda: len(d.panes.pane.lines) > 0)
+        await d.press("tab")
+        assert d.panes.pane.has_focus
+        await d.press("tab")
+        assert d.tree.has_focus
+
+
+async def test_the_output_tab_opens_at_the_worst_element_and_moves(debugging: Start) -> None:
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.press("c")
+        await d.at(5)
+        await d.press("3")
+        comparison = d.engine.result(4).outputs[0].comparison
+        await d.until(lambda: getattr(d.panes.pane, "view", None) and d.panes.pane.view.position == comparison.worst)
+        await d.press("tab", "home")
+        await d.until(lambda: d.panes.pane.view.position[1] == 0)
+        await d.press("left", "down", "down")
+        await d.until(lambda: d.panes.pane.loaded.window.axis == 0)
+        await d.press("end")
+        await d.until(lambda: d.panes.pane.view.position[0] == 7)
+        reference, actual = d.engine.reference(4, 0), d.engine.actual(4, 0)
+        window = d.panes.pane.loaded.window
+        assert window.reference == tuple(reference[window.first : window.first + len(window.reference), 0].tolist())
+        assert window.actual == tuple(actual[window.first : window.first + len(window.actual), 0].tolist())
+
+
+async def test_inputs_are_shown_one_after_the_other(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.select_node(0)
+        await d.press("2")
+        await d.until(lambda: "1/2" in d.text)
+        await d.press("tab", "space")
+        await d.until(lambda: "2/2" in d.text)
+
+
+async def test_the_kernel_text_arrives(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.select_node(1)
+        await d.press("5")
+        await d.until(lambda: "── numpy" in d.text)
+        assert "aten.add.Tensor" in d.text
+
+
+async def test_the_code_tab_shows_the_call(debugging: Start) -> None:
+    async with debugging(size=(120, 40)) as d:
+        d.tree.select_node(1)
+        await d.press("4")
+        await d.until(lambda: "aten.add.Tensor(" in d.text)
+        assert "layers.0.attn/aten.matmul.default#0" in d.text
+
+
+async def test_stop_interrupts_a_run(debugging: Start) -> None:
+    async with debugging() as d:
+        backend = d.engine._backends["target"]
+        backend.stopped.clear()
+        await d.pilot.press("c")
+        await d.until(lambda: d.engine.snapshot.running)
+        await d.until(lambda: "esc stops" in d.text)
+        await d.pilot.press("escape")
+        await d.until(lambda: not d.engine.snapshot.running)
+        await d.press("escape")
+        assert "Nothing is running" in d.message
+
+
+async def test_help_opens_for_the_focus_and_closes(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("question_mark")
+        assert isinstance(d.app.screen, HelpScreen)
+        assert "in the tree" in d.text
+        await d.press("escape", "3", "tab", "f1")
+        assert "in a window on values" in d.text
+        await d.press("q")
+        assert not isinstance(d.app.screen, HelpScreen)
+
+
+async def test_the_palette_finds_an_action_and_does_it(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("colon")
+        await d.press(*"first mism")
+        await d.until(lambda: "Break on the first mismatch" in d.text)
+        await d.press("enter", "enter")
+        await d.until(lambda: len(d.engine.snapshot.breakpoints) == 1)
+
+
+async def test_a_small_terminal_asks_for_room_and_a_large_one_is_used(debugging: Start) -> None:
+    async with debugging(size=(59, 24)) as d:
+        assert isinstance(d.app.screen, TooSmallScreen)
+        assert "make me bigger" in d.text
+        await d.pilot.resize_terminal(60, 16)
+        await d.until(lambda: not isinstance(d.app.screen, TooSmallScreen))
+        assert "layers.0" in d.text
+        await d.pilot.resize_terminal(60, 15)
+        await d.until(lambda: isinstance(d.app.screen, TooSmallScreen))
+
+
+async def test_copy_says_where_it_went(debugging: Start) -> None:
+    async with debugging(size=(200, 40)) as d:
+        await d.press("n", "y")
+        assert d.message.startswith("Sent to terminal (OSC 52); also in ")
+        path = Path(d.message.partition("also in ")[2])
+        assert "passed" in path.read_text(encoding="utf-8")
+
+
+async def test_the_mouse_selects_and_folds(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.pilot.click("#tree", offset=(10, 1))
+        assert d.tree.outline.row_of(d.tree.entry) == 1
+        rows = len(d.tree.outline)
+        await d.pilot.click("#tree", offset=(10, 1))
+        assert len(d.tree.outline) != rows
+        await d.pilot.click("#tabs", offset=(10, 0))
+        assert d.panes.active == 1
+
+
+async def test_every_key_of_the_table_can_be_pressed_at_any_time(debugging: Start) -> None:
+    from tapml_tui.ui import actions
+
+    harmless = [a for a in actions.ACTIONS if a.name not in ("quit", "suspend", "search", "palette", "help")]
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        for tab in "123456":
+            await d.press("tab", tab)
+            for action in harmless:
+                for key in filter(None, action.keys.split(",")):
+                    await d.pilot.press(key)
+        await d.until(lambda: not d.engine.snapshot.running)
+        assert d.app.is_running
