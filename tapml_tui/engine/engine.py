@@ -66,6 +66,9 @@ PREPARED_AHEAD = 4096
 EVENT_INTERVAL = 0.03
 """Seconds between events of a run: two frames of a screen. A command's answer never waits."""
 
+BETWEEN_NODES = (SetBackend, Undo, ToggleBreakpoint)
+"""What is carried out in the middle of a run, when no other command was given before it."""
+
 TURN = 0.02
 """Seconds that a run may take before the inbox is looked at again."""
 
@@ -116,7 +119,12 @@ class Engine:
             fetch_limit: Outputs of more bytes than this stay on their backend until `FetchWhole`.
             reuse: Whether what earlier sessions computed counts.
             initial: Where nodes are placed at first; the first backend that is not the source.
+
+        Raises:
+            TraceError: If there is no case, or no file for the results.
         """
+        if not trace.cases:
+            raise TraceError("there is no case in this trace: nothing was recorded, so there is nothing to debug")
         self.trace = trace
         self.backend_ids = tuple(backend.id for backend in backends)
         self._backends = {backend.id: backend for backend in backends}
@@ -220,6 +228,8 @@ class Engine:
         self._inbox.put(_Close())
         if self._thread.is_alive():
             self._thread.join()
+        else:  # it was never started
+            self._shut()
 
     # The engine's thread
 
@@ -243,8 +253,9 @@ class Engine:
         self._shut()
 
     def _patience(self) -> float | None:
-        """How long the inbox may be waited for: not at all while the run can go on without it."""
-        if self._run is not None and (self._awaited is None or self._awaited.done):
+        """How long the inbox may be waited for: not at all while something can go on without it."""
+        waits = self._awaited is not None and not self._awaited.done
+        if (self._run is not None and not waits) or (self._run is None and self._waiting):
             return 0.0
         return EVENT_INTERVAL if self._dirty else None
 
@@ -392,6 +403,9 @@ class Engine:
                 self._end(end.value)
             except Exception as error:  # whatever it is, the command is answered and the session goes on
                 self._end(self._fault(error))
+            if self._awaited is None:  # between two nodes: a long run need not end first
+                while self._waiting and isinstance(self._waiting[0].command, BETWEEN_NODES):
+                    self._begin(self._waiting.popleft())
 
     def _fault(self, error: Exception) -> Stopped:
         """What stopped a command that should not have been stopped. The traceback goes to the log only."""
@@ -408,7 +422,7 @@ class Engine:
 
     def _answer(self, ticket: int, stopped: Stopped) -> None:
         self._stopped = stopped
-        self._tell(ticket)
+        self._tell(ticket, stopped.message)
 
     def _announced_after(self, stopped: Stopped) -> Stopped:
         self._announce()
@@ -426,15 +440,17 @@ class Engine:
 
     # Events
 
-    def _tell(self, ticket: int | None = None) -> None:
+    def _tell(self, ticket: int | None = None, message: str | None = None) -> None:
         self._generation += 1
         self._told, self._dirty = time.monotonic(), False
         view = self._session.view
         rows, view.changed = _ranges(view.changed), set()
-        self.snapshot = self._snapshot()
+        if message is None:  # while something runs, the last answer is no news
+            message = self._stopped.message if self._run is None else ""
+        self.snapshot = self._snapshot(message)
         self._on_event(Changed(self.snapshot, rows, ticket))
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, message: str = "") -> Snapshot:
         session, counts = self._session, self._session.view.table.count()
         return Snapshot(
             generation=self._generation,
@@ -455,7 +471,7 @@ class Engine:
             breakpoints=session.breakpoints.all,
             backends=tuple(self._states.values()),
             stopped=self._stopped.reason,
-            message=self._stopped.message if self._run is None else "",
+            message=message,
         )
 
     def _activity(self) -> str:

@@ -131,7 +131,7 @@ class Session:
     def _forward(self, planned: Forward) -> Waiting[Stopped]:
         at_end, behind = self.cursor == len(self.view.graph), 0
         if planned.stops:
-            behind = yield from self._visit_all([n for n in range(self.cursor) if not self.view.fresh(n)])
+            behind = yield from self._catch_up()
         first, view = self.cursor, self.view
         self.progress = (0, planned.stop - first)
         while self.cursor < planned.stop:
@@ -146,9 +146,15 @@ class Session:
                     return stopped
             yield None
         if self.cursor == len(view.graph):
+            if planned.stops:
+                behind += yield from self._catch_up()  # with what was switched meanwhile
             message = f"{behind} stale nodes computed again" if behind else "already at the end" if at_end else ""
             return Stopped(StopReason.END, message)
         return Stopped(StopReason.STEP)
+
+    def _catch_up(self) -> Waiting[int]:
+        """Execute what is stale behind the cursor; how many nodes that were."""
+        return (yield from self._visit_all([node for node in range(self.cursor) if not self.view.fresh(node)]))
 
     def visit_all(self, nodes: Sequence[int] | None, *, retry: bool = False) -> Waiting[Stopped]:
         """Execute nodes (all by default) without moving the cursor and without stops."""

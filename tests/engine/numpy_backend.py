@@ -151,12 +151,12 @@ class NumpyBackend:
         def value(argument: CallArgument) -> object:
             return inputs[argument.index] if isinstance(argument, UnitInput) else argument
 
-        results = self.operators[call.op](*(value(argument) for argument in call.args))
         try:
+            results = self.operators[call.op](*(value(argument) for argument in call.args))
             results = self.faults.get(request.label, lambda right: right)(results)
         except Unsupported as error:
             return Failed(request.id, True, Stage.COMPILE, str(error))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             return Failed(request.id, False, Stage.RUN, str(error))
         outputs = tuple(results[result.output] for result in request.unit.results)
         for key, output in zip(request.result_keys, outputs, strict=True):

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tapml_tui.backends.protocol import KernelText, State
+from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import (
     Breakpoint,
     BreakpointKind,
@@ -15,6 +17,7 @@ from tapml_tui.engine.commands import (
     SelectCase,
     SetBackend,
     SetMode,
+    Step,
     ToggleBreakpoint,
     Undo,
     Verb,
@@ -23,6 +26,7 @@ from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tests.engine.numpy_backend import NumpyBackend, Unsupported
 from tests.engine.toys import Driver, mlp
+from trace_format import TraceError
 
 
 def test_a_healthy_model_passes_step_by_step_and_to_the_end(tmp_path: Path) -> None:
@@ -195,3 +199,38 @@ def test_what_will_run_is_announced_once_per_signature(tmp_path: Path) -> None:
     with Driver(mlp(layers=4).write(tmp_path / "t.trace")) as driver:
         driver.step(Verb.OVER)
         assert len(driver.target.prepared) == 3 == len(set(driver.target.prepared))
+
+
+def test_a_switch_in_the_middle_of_a_run_counts_from_there_on(tmp_path: Path) -> None:
+    with Driver(mlp(layers=40).write(tmp_path / "t.trace")) as driver:
+        driver.target.stopped.clear()
+        running = driver.engine.submit(Step(Verb.CONTINUE))
+        switched = driver.engine.submit(SetBackend(60, 120, "source"))
+        driver.target.stopped.set()
+        assert driver.wait(running).stopped is StopReason.END
+        driver.wait(switched)
+        assert driver.statuses() == ["passed"] * 120
+        assert {driver.engine.result(node).backend for node in range(60, 120)} == {"source"}
+        assert not (driver.engine.table.flags & STALE).any()
+
+
+def test_what_was_sent_ahead_of_a_stop_is_not_executed_again(tmp_path: Path) -> None:
+    guilty = "layers.0/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={guilty: lambda right: (right[0] + 1,)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target), mode=Mode.ISOLATED) as driver:
+        assert driver.step(Verb.CONTINUE).cursor == 2
+        driver.step(Verb.CONTINUE)
+        assert sorted(target.executed) == sorted([driver.engine.graph.node_id(i) for i in range(9)] + [guilty])
+
+
+def test_a_session_that_never_started_leaves_nothing_locked(tmp_path: Path) -> None:
+    trace = mlp().write(tmp_path / "t.trace")
+    for _ in range(2):
+        engine = Engine(trace, [NumpyBackend("target")], on_event=lambda event: None)
+        assert engine.run_path.name == "session.run"
+        engine.close()
+
+
+def test_a_trace_without_cases_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="no case"):
+        Engine(mlp(cases=0).write(tmp_path / "t.trace"), [], on_event=lambda event: None)

@@ -139,7 +139,7 @@ class Driver:
 
     def wait(self, ticket: int) -> Snapshot:
         with self._news:
-            assert self._news.wait_for(lambda: ticket in self.answers, 280), "no answer"
+            assert self._news.wait_for(lambda: ticket in self.answers, 90), "no answer"
             return self.answers[ticket]
 
     def do(self, command: Command) -> Snapshot:
