@@ -38,6 +38,18 @@ from trace_format.text import printable
 _CHUNK = 1 << 20
 
 
+def map_file(descriptor: int, shown: str) -> mmap.mmap:
+    """Map a whole file read-only.
+
+    Raises:
+        CannotOpen: If the system cannot.
+    """
+    try:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, OverflowError) as error:
+        raise CannotOpen(f"cannot map {shown}: {error}") from None
+
+
 class TraceFile:
     """A trace or a run, mapped read-only. `header_end` is where the records after the header begin."""
 
@@ -67,7 +79,7 @@ class TraceFile:
             self.size = info.st_size
             if self.size == 0:
                 raise NotATrace(f"{shown} is empty")
-            self.data = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
+            self.data = map_file(descriptor, shown)
             self._descriptor = descriptor
         except BaseException:
             os.close(descriptor)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from trace_format import codec
+from trace_format.codec import Summary
 from trace_format.contents import Footer
 from trace_format.errors import IndexInvalid, RecordDamaged, TraceError, Truncated
 from trace_format.file import TraceFile
@@ -65,6 +66,7 @@ def read_footer(file: TraceFile) -> Footer | None:
     if file.record(offset, Op.SUMMARY).end != file.size - TRAILER.size:
         raise IndexInvalid("the summary is not at the end", offset)
     summary = codec.decode_summary(file.body(offset, Op.SUMMARY))
+    _check_apart(file, summary)
     return Footer(
         summary.content_id,
         summary.stopped,
@@ -74,6 +76,19 @@ def read_footer(file: TraceFile) -> Footer | None:
         file.table(summary.sources, Op.SOURCE_INDEX),
         summary.notes,
     )
+
+
+def _check_apart(file: TraceFile, summary: Summary) -> None:
+    """Refuse a summary that names bytes more than once: reading it would take longer than reading the file."""
+    tables = [(table, Op.GRAPH_INDEX) for _, table in summary.graphs]
+    tables += [(table, Op.VALUE_INDEX) for _, table in summary.cases]
+    tables += [(summary.tensors, Op.TENSOR_INDEX), (summary.sources, Op.SOURCE_INDEX)]
+    tables += [(note, Op.NOTE) for note in summary.notes]
+    end = 0
+    for record in sorted(file.record(offset, opcode) for offset, opcode in tables):
+        if record.offset < end:
+            raise IndexInvalid("two parts of the footer overlap", record.offset)
+        end = record.end
 
 
 def _tolerant_scan(file: TraceFile, damage: list[str]) -> Footer:

@@ -75,6 +75,7 @@ class _Recovery(Scan):
         self._trace = Trace(Loaded(file, contents.footer(), False, ()))
         self._known = _Known(file)
         self._digests: set[bytes] = set()
+        self._used: dict[int, dict[int, int]] = {}
 
     def _lose(self, what: object) -> None:
         self.report.lost.append(str(what))
@@ -154,7 +155,9 @@ class _Recovery(Scan):
                 yield stand_in
 
     def _stand_in(self, number: int, graph: Graph, index: int) -> Node:
-        outputs = 1 + max((ref.output for ref in self._uses(number, graph, index)), default=0)
+        if number not in self._used:
+            self._used[number] = self._outputs_used(number, graph)
+        outputs = 1 + self._used[number].get(index, 0)
         known = self._known.graphs.get(number)
         if known is None or index >= known.nodes:
             identity, path = graph.node_id(index), graph.path(index)
@@ -164,14 +167,18 @@ class _Recovery(Scan):
         outputs = max(outputs, min(int(known.outputs[index]), limits.MAX_OUTPUTS - 1))
         return Node(known.ids[index], known.names[index], op, path, "", (), (), outputs, note=_LOST)
 
-    def _uses(self, number: int, graph: Graph, index: int) -> Iterator[NodeRef]:
-        """Every use of a node's outputs."""
+    def _outputs_used(self, number: int, graph: Graph) -> dict[int, int]:
+        """The last output of each node that anything refers to."""
         _, nodes, outputs = graph.producers
-        yield from (NodeRef(index, output) for output in outputs[nodes == index].tolist())
-        yield from (o.value for o in graph.outputs if isinstance(o.value, NodeRef) and o.value.node == index)
+        refs = list(zip(nodes.tolist(), outputs.tolist(), strict=True))
+        refs += [o.value for o in graph.outputs if isinstance(o.value, NodeRef)]
         for (_, case), values in zip(self.contents.cases, self.contents.values, strict=True):
             if case.graph == number:
-                yield from (ref for ref in map(key_ref, values) if isinstance(ref, NodeRef) and ref.node == index)
+                refs += [ref for ref in map(key_ref, values) if isinstance(ref, NodeRef)]
+        used: dict[int, int] = {}
+        for node, output in refs:
+            used[node] = max(used.get(node, 0), output)
+        return used
 
     def _copy_case(self, writer: TraceWriter, number: int) -> None:
         case = self._trace.cases[number]

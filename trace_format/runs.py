@@ -34,7 +34,7 @@ from trace_format.errors import (
     Unwritable,
     WrongBase,
 )
-from trace_format.file import TraceFile
+from trace_format.file import TraceFile, map_file
 from trace_format.model import Block, Provenance, RunOutput, RunRecord
 from trace_format.output import FULL, Output
 from trace_format.records import (
@@ -271,7 +271,7 @@ class Run:
     def _map_again(self) -> mmap.mmap:
         """Map what has grown since. Older arrays keep the older map."""
         assert self._descriptor is not None
-        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return map_file(self._descriptor, printable(str(self.path)))
 
     def close(self) -> None:
         """Let go of the file and its lock. Arrays that were handed out stay valid."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import mmap
 import os
 import stat
 from pathlib import Path
@@ -17,6 +16,7 @@ from trace_format import limits
 from trace_format.codec import element_count
 from trace_format.dtypes import item_size
 from trace_format.errors import Malformed, WeightsMissing, WeightsUnsafe
+from trace_format.file import map_file
 from trace_format.text import printable
 
 _DTYPES = {
@@ -66,7 +66,7 @@ class SafetensorsFile:
             self.size = info.st_size
             if self.size < 8:
                 raise Malformed(f"{shown!r} is too short for a .safetensors file")
-            self.data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            self.data = map_file(descriptor, shown)
         finally:
             os.close(descriptor)
         self.entries = self._parse(shown)

@@ -184,6 +184,12 @@ class Scan:
         self.contents.add_note(record.offset)
 
     def _gap(self, have: int, number: int) -> range:
-        """What is missing before `number`, as long as the bytes that are lost can have held it."""
-        possible = self._lost_bytes // (HEADER.size + 8)
-        return range(have, number) if self._damaged and number - have <= possible else range(0)
+        """What is missing before `number`, as long as the bytes that are lost can have held it.
+
+        They are used up by it, so that stand-ins never outnumber the records that can have been there.
+        """
+        least = (number - have) * (HEADER.size + 8)
+        if not self._damaged or not 0 < least <= self._lost_bytes:
+            return range(0)
+        self._lost_bytes -= least
+        return range(have, number)

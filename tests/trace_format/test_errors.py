@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,9 +38,9 @@ from trace_format import (
     open_trace,
     verify,
 )
-from trace_format.codec import GraphHead, Head, encode_graph, encode_head
+from trace_format.codec import GraphHead, Head, decode_summary, encode_graph, encode_head, encode_summary
 from trace_format.model import GraphInput, InputKind
-from trace_format.records import CRC, HEADER, MAGIC, MARKER, Op, pack_record
+from trace_format.records import CRC, HEADER, MAGIC, MARKER, Op, pack_record, trailer_bytes
 from trace_format.tables import Tables
 
 NODE_0 = msgpack.ExtType(1, b"\0" * 8)
@@ -263,6 +265,50 @@ def test_a_footer_that_contradicts_the_records(tmp_path: Path) -> None:
         use_all(trace)
     for opcode in (Op.GRAPH_INDEX, Op.VALUE_INDEX):
         assert verify(footer_changed(tmp_path / "t", opcode, 1, swap, "<u8"))
+
+
+def test_a_summary_names_no_bytes_twice(tmp_path: Path) -> None:
+    """Or a small file could take for ever to open."""
+    path = small_trace(tmp_path / "t")
+    data = path.read_bytes()
+    record = records_of(data)[-1]
+    summary = decode_summary(data[record.body : record.body + record.body_size])
+    for wrong in (
+        summary._replace(notes=summary.notes * 1000),
+        summary._replace(cases=summary.cases * 2),
+        summary._replace(tensors=summary.sources),
+        summary._replace(graphs=((1 << 47, 1 << 47),)),
+    ):
+        forged = data[: record.offset] + pack_record(record.offset, Op.SUMMARY, encode_summary(wrong))
+        path.write_bytes(forged + trailer_bytes(record.offset))
+        with pytest.raises((IndexInvalid, Truncated)), open_trace(path) as trace:
+            assert not trace.complete  # what points past the end is damage, and scanned
+            raise Truncated("as expected")
+
+
+IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from tests.trace_format.test_errors import HOSTILE, forge, use_all
+from trace_format import TraceError, open_trace, verify
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (768 << 20), resource.RLIM_INFINITY))
+for error, records in HOSTILE.values():
+    path = forge(Path(sys.argv[1]), records)
+    try:
+        with open_trace(path) as trace:
+            use_all(trace)
+    except TraceError:
+        verify(path)
+    else:
+        sys.exit("no error")
+"""
+
+
+def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IN_LITTLE_MEMORY, str(tmp_path / "t")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_value_of_another_size_than_its_tensor(tmp_path: Path) -> None:
