@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
+from tapml_tui.backends.protocol import State
 from tapml_tui.engine import Engine
 from tapml_tui.ui.app import DebuggerApp
 from tapml_tui.ui.inbox import Inbox
@@ -94,7 +95,7 @@ def debugging(tmp_path: Path) -> Iterator[Callable[..., object]]:
         app = DebuggerApp(engine, inbox, "me@host")
         async with app.run_test(size=size) as pilot:
             d = Debugging(app, pilot)
-            await d.until(lambda: len(engine.snapshot.backends) == 2)
+            await d.until(lambda: all(each.state is State.READY for each in engine.snapshot.backends))
             yield d
 
     yield start

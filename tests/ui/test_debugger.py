@@ -24,7 +24,7 @@ FAULTY = "layers.1/aten.add.Tensor#0"  # node 4 of 9
 async def test_the_tree_is_there_and_the_target_says_its_state(debugging: Start) -> None:
     async with debugging() as d:
         assert "layers.0" in d.text
-        assert "numpy target ● ready" in d.text
+        await d.until(lambda: "numpy target ● ready" in d.text)
         assert d.app.engine.snapshot.backends[1].state is State.READY
         assert "step 0/9" in d.text
 
