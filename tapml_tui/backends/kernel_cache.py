@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import time
 import zlib
@@ -32,6 +33,7 @@ create table if not exists kernels (
 create index if not exists by_library on kernels (library);
 """
 _MAX_ROWS = 200_000
+_LEFTOVER_AGE = 3600.0  # seconds; what is younger may be in the making
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class KernelCache:
             self._remove_index()
             self._index = self._open()
 
+        self._remove_leftovers()
+
     def close(self) -> None:
         """Let go of the index."""
         self._index.close()
@@ -153,6 +157,13 @@ class KernelCache:
             )
         except (sqlite3.Error, OSError) as error:
             self._log(f"a kernel could not be kept in the cache: {error}")
+
+    def forget(self, signature: str) -> None:
+        """Drop what is known of a signature, and with it its library."""
+        with contextlib.suppress(sqlite3.Error):
+            row = self._index.execute("select library from kernels where key = ?", (self._key(signature),)).fetchone()
+            if row is not None and row[0] is not None:
+                self._forget(row[0])
 
     def _decode(self, library: str | None, body: bytes) -> Kernel | NoKernel | None:
         try:
@@ -198,9 +209,23 @@ class KernelCache:
                 "delete from kernels where key in (select key from kernels order by used limit ?)", (count - _MAX_ROWS,)
             )
 
+    def _remove_leftovers(self) -> None:
+        """What a compiler left that was killed before its library was put into the index."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            known = {name for (name,) in self._index.execute("select name from libraries")}
+            for path in self.folder.iterdir():
+                if path.name.startswith("index.") or path.name in known:
+                    continue
+                if time.time() - path.stat().st_mtime > _LEFTOVER_AGE:
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink()
+
     def _forget(self, library: str) -> None:
         self._index.execute("delete from kernels where library = ?", (library,))
         self._index.execute("delete from libraries where name = ?", (library,))
+        self._checked.discard(library)
         with contextlib.suppress(OSError):
             (self.folder / Path(library).name).unlink()
 

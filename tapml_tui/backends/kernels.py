@@ -113,6 +113,16 @@ class Kernels:
                 self._known[signature] = known
         return known
 
+    def forget_lost(self, signature: str) -> bool:
+        """Whether the library of a kernel is gone, evicted by another session; then it is compiled again."""
+        known = self._known.get(signature)
+        if not isinstance(known, Kernel) or not known.library or Path(known.library).exists():
+            return False
+        if self._cache is not None:
+            self._cache.forget(signature)
+        self._known = {s: k for s, k in self._known.items() if not isinstance(k, Kernel) or k.library != known.library}
+        return True
+
     def want(self, units: Sequence[Unit], *, urgent: bool = False) -> None:
         """Have units compiled; urgent ones before all others."""
         asked = self._asked

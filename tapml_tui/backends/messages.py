@@ -20,7 +20,7 @@ def cause(text: str) -> str:
             if rest.endswith(":") or not rest:
                 rest += " " if rest else ""
                 rest += next((other.strip() for other in lines[i + 1 :] if not _NOISE.match(other)), "")
-            found = f"{match.group(1)}: {rest}" if rest else match.group(1)
+            found = f"{match.group(1)}: {rest.strip()}" if rest.strip() else match.group(1)
     if not found:
         found = next((line.strip() for line in reversed(lines) if not _NOISE.match(line)), "no message")
     return found if len(found) <= MAX_REASON else found[: MAX_REASON - 1] + "…"

@@ -223,6 +223,10 @@ class TargetBackend:
         del self._sent[header["ticket"]]
         self._link.worked()
         request_id = pending.request.id
+        if header["op"] == "failed" and self._kernels.forget_lost(pending.signature):
+            pending.ticket = None
+            self._pump()
+            return
         executed = header["op"] == "executed"
         self._answer(
             pending, replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)

@@ -29,6 +29,7 @@ from tapml_tui.backends.frames import Header
 
 # Of the handshake of TVM's RPC (tvm/rpc/base.py), in which numbers are little-endian int32.
 _MAX_KEY = 1024
+_FOLDER = "tapml-tui-rpc-"
 _HANDSHAKE_SECONDS = 10.0
 
 
@@ -74,6 +75,7 @@ def main() -> None:
 
     channel = Channel(urgent)
     limit_resources()
+    _remove_leftovers()
     header, _ = channel.receive()
     key, device = str(header["key"]), str(header["device"])
     # The runtime alone, without torch, loads in a fifth of the time.
@@ -101,7 +103,7 @@ def main() -> None:
         return True
 
     def serve(connection: socket.socket) -> None:
-        folder = tempfile.mkdtemp(prefix="tapml-tui-rpc-")
+        folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -136,6 +138,19 @@ def main() -> None:
         if accepted:
             serve(connection)
         connection.close()
+
+
+def _remove_leftovers() -> None:
+    """The folders of servers that were killed before they could clean up."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        try:
+            if pid.isdecimal() and folder.stat().st_uid == os.getuid():
+                os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # gone already, or not ours
 
 
 def _load(libinfo: Any, pattern: str) -> None:

@@ -292,6 +292,52 @@ def _listens(port: int) -> bool:
     return any(f"0100007F:{port:04X}" in line.split()[1:2] for line in Path("/proc/net/tcp").read_text().splitlines())
 
 
+@pytest.mark.slow
+def test_tracker(tmp_path: Path, kernel_folder: Path) -> None:
+    """`--tracker HOST:PORT --key K`, with TVM's own tracker and server."""
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [s.getsockname()[1] for s in (first, second)]
+    tracker = f"127.0.0.1:{ports[0]}"
+    commands = [
+        ["rpc_tracker", "--host", "127.0.0.1", "--port", str(ports[0]), "--port-end", str(ports[0] + 1)],
+        ["rpc_server", "--host", "127.0.0.1", "--port", str(ports[1]), "--port-end", str(ports[1] + 1)],
+    ]
+    servers = []
+    commands[1] += ["--tracker", tracker, "--key", "board"]
+    driver = None
+    try:
+        for (name, *arguments), port in zip(commands, ports, strict=True):
+            servers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", f"tvm.exec.{name}", *arguments],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+            wait_until(lambda port=port: _listens(port), f"{name} listens", 120)  # type: ignore[misc]
+        driver = _start(tmp_path, kernel_folder, tracker=tracker, key="board")
+        _is_well(driver)
+        assert driver.states[-1].title == f"llvm @{tracker}"
+    finally:
+        if driver is not None:
+            driver.backend.close()
+        for server in servers:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def test_library_that_another_session_evicted(driver: Driver, kernel_folder: Path) -> None:
+    wanted = unary("aten.leaky_relu.default", X)
+    assert isinstance(driver.run(wanted, X), Executed)
+    os.kill(min(set(descendants("worker_device")) - driver.others), signal.SIGKILL)  # it has uploaded it
+    driver.state(State.LOST)
+    for library in kernel_folder.glob("*.so"):
+        library.unlink()
+    assert isinstance(driver.run(wanted, X), Executed)
+    _is_well(driver)
+
+
 def test_converter_of_the_user_is_used(driver: Driver) -> None:
     wanted = unary("aten.exp.default", X)
     (output,) = driver.outputs(wanted, X)

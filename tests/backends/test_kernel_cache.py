@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -127,6 +128,19 @@ def test_what_this_session_uses_is_not_evicted(folder: Path) -> None:
     for kernel in kernels:
         cache.put(kernel.function, kernel)
     assert [cache.get(name) for name in "abc"] == kernels
+
+
+def test_what_a_killed_compiler_left_is_removed(folder: Path) -> None:
+    cache, _ = _open(folder)
+    cache.put("a", Kernel(_library(cache, "a.so"), "unit_a"))
+    (folder / "build-old").mkdir()
+    _library(cache, "orphan.so")
+    _library(cache, "new.so")
+    cache.close()
+    for name in ("build-old", "orphan.so", "a.so"):
+        os.utime(folder / name, (0, 0))
+    assert _open(folder)[0].get("a") is not None
+    assert {path.name for path in folder.iterdir() if not path.name.startswith("index.")} == {"a.so", "new.so"}
 
 
 def test_many_processes_at_once(folder: Path) -> None:
