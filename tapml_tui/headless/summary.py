@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TextIO
@@ -15,6 +16,8 @@ from trace_format.text import printable
 
 LISTED = 20
 """How many failed nodes are listed; all of them are in the JSON."""
+
+_REASON = 600  # characters
 
 _STYLES = {"failed": "red", "error": "magenta", "unsupported": "yellow", "not_run": "dim", "passed": "green"}
 
@@ -65,27 +68,27 @@ def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:
     """A list of nodes; a node that has the same in several cases is listed once."""
     if not entries:
         return
-    cases = Counter((entry["graph"], entry["id"]) for _, entry in entries)
-    first: dict[tuple[str, str], tuple[str, Entry]] = {}
+    cases = Counter(entry["id"] for _, entry in entries)
+    first: dict[str, tuple[str, Entry]] = {}
     for label, entry in entries:
-        first.setdefault((entry["graph"], entry["id"]), (label, entry))
+        first.setdefault(entry["id"], (label, entry))
     yield Text(f"\n{title}", "bold")
-    for key, (label, entry) in list(first.items())[:LISTED]:
+    for node, (label, entry) in list(first.items())[:LISTED]:
         line = Text("  ")
         line.append(
             " ".join(part for part in (entry["verdict"], label) if part) or entry["op"], _STYLES[entry["status"]]
         )
         line.append(f"  {printable(entry['id'])}")
-        line.append(f"  {cases[key]} cases" if cases[key] > 1 else f"  case {printable(entry['case'])}", "dim")
+        line.append(f"  {cases[node]} cases" if cases[node] > 1 else f"  case {printable(entry['case'])}", "dim")
         yield line
-        yield Text(f"      {printable(entry['reason'])}")
+        yield Text(f"      {printable(entry['reason'], _REASON)}")
     if len(first) > LISTED:
         yield Text(f"  and {len(first) - LISTED} more: see --json", "dim")
 
 
 def _factor(entry: Entry) -> str:
-    metrics = entry["metrics"]
-    return f"{metrics['factor']:.3g} x floor" if metrics else ""
+    factor = entry["metrics"]["factor"] if entry["metrics"] else math.inf
+    return f"{factor:.3g} x floor" if math.isfinite(factor) else ""
 
 
 def _why_not_run(entries: Iterable[Entry]) -> Iterator[Text]:
