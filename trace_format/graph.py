@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, lru_cache
+
+import numpy as np
 
 from trace_format import codec
 from trace_format.codec import GraphHead
@@ -15,6 +18,7 @@ from trace_format.model import GraphInput, GraphOutput, InputRef, Node, NodeRef,
 from trace_format.outline import Outline
 from trace_format.records import Op
 from trace_format.search import Search
+from trace_format.wire import references
 
 _KEPT_NODES = 512
 
@@ -115,6 +119,11 @@ class Graph:
         """Operator of a node, `namespace.name.overload`."""
         return self._index.ops[int(self._index.op_of[self._checked(node)])]
 
+    def operators(self) -> Counter[str]:
+        """How many nodes call each operator, in time that hardly depends on how many there are."""
+        counts = np.bincount(self._index.op_of, minlength=len(self._index.ops))
+        return Counter({self._index.ops[op]: int(counts[op]) for op in np.flatnonzero(counts).tolist()})
+
     def node_id(self, node: int) -> str:
         """Id of a node."""
         return self._index.ids[self._checked(node)]
@@ -201,7 +210,7 @@ class Graph:
 
 
 def _reads(node: Node) -> list[tuple[int, int]]:
-    reads = list(codec.references(node.args))
+    reads = list(references(node.args))
     for _, argument in node.kwargs:
-        reads += codec.references(argument)
+        reads += references(argument)
     return [(-1 - ref.index, 0) if isinstance(ref, InputRef) else (ref.node, ref.output) for ref in reads]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_format import limits
-from trace_format.codec import GraphHead, references
+from trace_format.codec import GraphHead
 from trace_format.errors import (
     DanglingReference,
     DuplicateName,
@@ -27,6 +27,7 @@ from trace_format.outline import ENTRY, Outline, build_outline, check_outline, p
 from trace_format.records import Buffer
 from trace_format.tables import Strings, Tables, pack_tables
 from trace_format.text import printable
+from trace_format.wire import references
 
 U4 = npt.NDArray[np.uint32]
 U8 = npt.NDArray[np.uint64]

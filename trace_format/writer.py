@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,7 @@ from trace_format.records import (
 )
 from trace_format.safetensors_file import SafetensorsFile
 from trace_format.tensors import Hasher, blocks, checksums, plain_bytes, write_tensor
+from trace_format.wire import text
 
 _FOOTER_COST = 4096  # summary, trailer, headers and padding of the tables
 _GRAPH_COST, _CASE_COST, _TENSOR_COST, _SOURCE_COST, _NOTE_COST = 1024, 256, 56, 16, 9
@@ -110,6 +112,7 @@ class TraceWriter:
         body = codec.encode_graph(head)
         graph = self._contents.add_graph(self._append(Op.GRAPH, body, _GRAPH_COST), head)
         for index, node in enumerate(nodes):
+            node = replace(node, id=text(node.id), name=text(node.name), op=text(node.op), path=text(node.path))
             source = self._intern(node.source)
             stored = StoredNode(head.number, index, node, source)
             reads = self._contents.check_node(stored)

@@ -237,7 +237,11 @@ def test_equal_content_has_one_id(tmp_path: Path) -> None:
 
 
 def test_lone_surrogates_become_visible(tmp_path: Path) -> None:
-    with TraceWriter(tmp_path / "t", Provenance(command="a\udc80b")) as writer:
-        writer.add_graph("g", (), (), ())
+    odd, seen = "a\udc80b", "a\\udc80b"
+    with TraceWriter(tmp_path / "t", Provenance(command=odd)) as writer:
+        writer.add_graph(odd, (), (), [Node(odd, odd, odd, odd, odd, (odd, Named(odd, odd)), (), 1, note=odd)])
     with open_trace(tmp_path / "t") as trace:
-        assert trace.provenance.command == "a\\udc80b"
+        assert trace.provenance.command == seen
+        node = Node(seen, seen, seen, seen, seen, (seen, Named(seen, seen)), (), 1, note=seen)
+        assert trace.graphs[0].node(0) == node
+        assert trace.graphs[0].find_id(seen) == 0
