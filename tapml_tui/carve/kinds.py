@@ -51,7 +51,7 @@ def kind_of(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtypes: 
     if not isinstance(target, torch._ops.OpOverload):
         return Kind.COMPUTES
     namespace, name = target._schema.name.split("::")
-    if torch.Tag.nondeterministic_seeded in target.tags:
+    if torch.Tag.nondeterministic_seeded in target.tags and not _drops_nothing(target, args, kwargs):
         return Kind.RANDOM
     if namespace not in ("aten", "prims"):
         return Kind.COMPUTES
@@ -64,6 +64,13 @@ def kind_of(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dtypes: 
         return Kind.COMPUTES
     accumulates = kwargs.get("accumulate") or (name == "index_put" and len(args) > 3 and args[3])
     return Kind.COMPUTES if accumulates or "reduce" in kwargs else Kind.MOVES
+
+
+def _drops_nothing(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether dropout is all that could be random here, and is switched off (attention in evaluation)."""
+    given = {argument.name: argument.default_value for argument in target._schema.arguments}
+    given |= dict(zip(given, args, strict=False)) | kwargs
+    return given.get("train") is False or given.get("dropout_p") == 0 or given.get("p") == 0
 
 
 def keeps_bytes(target: Any) -> bool:

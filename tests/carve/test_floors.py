@@ -218,3 +218,15 @@ def test_a_cast_model_keeps_floors_in_double_precision(carved, dtype):
         assert value.chained.max_abs > 20 * precise.chained.max_abs
     epsilon = torch.finfo(getattr(torch, dtype)).eps
     assert last(trace).chained.max_abs < 8 * epsilon
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_attention_is_random_only_if_it_drops_something(carved, dropout):
+    import torch
+
+    class Attention(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=dropout)
+
+    trace = carved(Attention().eval(), (torch.randn(1, 2, 8, 4),))
+    assert (last(trace).isolated is None) == (dropout > 0)
