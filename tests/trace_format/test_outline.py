@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trace_format.errors import IndexInvalid, LimitExceeded
@@ -34,9 +34,8 @@ def expected_folds(list_of_paths: list[str]) -> set[tuple[int, int]]:
     return folds
 
 
-@settings(max_examples=300, deadline=None)
 @given(paths)
-def test_folds_are_the_maximal_runs(list_of_paths: list[str]) -> None:
+def test_property_folds_are_the_maximal_runs(list_of_paths: list[str]) -> None:
     rows = outline_of(list_of_paths)
     check_outline(rows, len(list_of_paths))
     folds = rows[rows["fold"]]
@@ -83,9 +82,8 @@ def test_a_path_that_is_too_deep_is_refused() -> None:
         path_parts(".".join(["x"] * 2000))
 
 
-@settings(max_examples=400, deadline=None)
 @given(paths.filter(lambda p: len(p) > 3), st.data())
-def test_any_table_that_passes_the_check_is_a_tree(list_of_paths: list[str], data: st.DataObject) -> None:
+def test_property_any_table_that_passes_the_check_is_a_tree(list_of_paths: list[str], data: st.DataObject) -> None:
     rows = outline_of(list_of_paths).copy()
     for _ in range(data.draw(st.integers(1, 3))):
         entry = data.draw(st.integers(0, len(rows) - 1))

@@ -90,9 +90,9 @@ def values(draw: st.DrawFn) -> tuple[Value, np.ndarray | None]:
     return Value(dtype, shape, strides, None, None, **rest), np.frombuffer(raw, numpy_dtype(dtype)).reshape(shape)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_graph_and_any_values_come_back(tmp_path: Path, data: st.DataObject) -> None:
+def test_property_any_graph_and_any_values_come_back(tmp_path: Path, data: st.DataObject) -> None:
     inputs, nodes = data.draw(graphs())
     path = tmp_path / "any.trace"
     written = []

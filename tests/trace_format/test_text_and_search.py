@@ -14,7 +14,7 @@ from trace_format import Node, TraceWriter, open_trace, printable
 
 
 @given(st.text(st.characters()), st.integers(0, 50))
-def test_anything_becomes_one_safe_line(text: str, limit: int) -> None:
+def test_property_anything_becomes_one_safe_line(text: str, limit: int) -> None:
     safe = printable(text, limit)
     for character in safe:
         assert unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
