@@ -249,6 +249,8 @@ class DeviceLink:
         if worker is not self._worker or self._closing:
             return
         self._disarm("worker")
+        self._disarm("connect")
+        self._disarm("busy")
         was_ready = self._worker_ready
         self._worker, self._worker_ready = None, False
         self._connecting = False
@@ -285,7 +287,8 @@ class DeviceLink:
             }
         )
         self._arm("connect", self._deadlines.connect, self._connect_overdue)
-        self._arm("busy", _BUSY_HINT, self._say_busy)
+        if not address.ours:
+            self._arm("busy", _BUSY_HINT, self._say_busy)
 
     def _say_busy(self) -> None:
         where = "the tracker has no free device" if self._address.tracker else "the server does not answer"

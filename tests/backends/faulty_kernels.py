@@ -3,7 +3,7 @@
 sinh   never returns                cosh   kills the process that runs it
 tan    breaks the RPC session: writes into its socket
 asin   raises while converting      acos   kills the compiler
-atan   never ends converting        sin    fails in the linker
+atan   never ends converting        sin    calls a function that there is not
 """
 
 import ctypes
