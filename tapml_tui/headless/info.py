@@ -49,7 +49,7 @@ def describe(trace: Trace) -> dict[str, Any]:
                 "nodes": len(graph),
                 "inputs": Counter(graph_input.kind.value for graph_input in graph.inputs),
                 "outputs": [{"name": output.name, "kind": output.kind.value} for output in graph.outputs],
-                "operators": dict(Counter(graph.op(i) for i in range(len(graph))).most_common()),
+                "operators": dict(graph.operators().most_common()),
             }
             for graph in trace.graphs
         ],

@@ -13,7 +13,7 @@ from tapml_tui.engine.events import Snapshot
 from trace_format import Trace
 from trace_format.text import printable
 
-_ACTIVITY = 48
+_WIDTH = 40
 
 
 @contextmanager
@@ -30,10 +30,14 @@ def progress_of(trace: Trace) -> Iterator[Callable[[Snapshot], None]]:
         task = bar.add_task("", total=None, case="", activity="starting")
 
         def show(snapshot: Snapshot) -> None:
-            done, total = snapshot.progress or (0, None)
-            case = f"{snapshot.case + 1}/{len(trace.cases)} {printable(trace.cases[snapshot.case].name, _ACTIVITY)}"
+            name = trace.cases[snapshot.case].name
             waiting = ", ".join(f"{one.backend} {one.state.value}" for one in snapshot.backends if one.state != "ready")
-            activity = printable(snapshot.activity or waiting, _ACTIVITY)
-            bar.update(task, completed=done, total=total, case=case, activity=activity)
+            bar.update(
+                task,
+                case=f"{snapshot.case + 1}/{len(trace.cases)} {printable(name)[:_WIDTH]}",
+                activity=printable(snapshot.activity or waiting)[:_WIDTH],
+            )
+            if snapshot.progress is not None:
+                bar.update(task, completed=snapshot.progress[0], total=snapshot.progress[1])
 
         yield show

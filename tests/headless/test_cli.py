@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.engine.toys import mlp
 from trace_format import (
     Case,
     Floor,
@@ -272,3 +273,14 @@ def test_a_fault_of_ours_names_the_log_and_debug_shows_it(tmp_path: Path, monkey
         assert log is not None
         assert "RuntimeError" in Path(log[1]).read_text()
         assert not RAW.search(done.stderr)
+
+
+def test_info_counts_operators_as_they_are(tmp_path: Path) -> None:
+    from collections import Counter
+
+    with mlp(layers=5).write(tmp_path / "toy.trace") as trace:
+        graph = trace.graphs[0]
+        expected = Counter(graph.op(i) for i in range(len(graph)))
+    facts = json.loads(run("info", tmp_path / "toy.trace", "--json").stdout)
+    assert facts["graphs"][0]["operators"] == expected
+    assert facts["graphs"][0]["inputs"] == {"user": 1, "parameter": 1}
