@@ -30,18 +30,23 @@ def rounding_bound(reference: np.ndarray, terms: float) -> Floor | None:
     return Floor(size, size, "bound")
 
 
-def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> float:
-    """How many products an element of the output sums, guessed from shapes alone.
+def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...], *, multiplies: bool) -> float:
+    """How many terms an element of the output sums, guessed from shapes.
 
-    For (M, K) x (K, N) the sizes give sqrt(MK * KN / MN) = K; for a reduction, input over output; for
-    an element-wise operator 1.
+    For (M, K) x (K, N) the sizes give sqrt(MK * KN / MN) = K; for a reduction, input over output.
+
+    Args:
+        inputs: Shapes of the inputs.
+        output: Shape of the output.
+        multiplies: Whether it sums products of two inputs.
     """
     result = math.prod(output)
     sizes = sorted((math.prod(shape) for shape in inputs), reverse=True)
     if not result or not sizes:
         return 1.0
-    pair = math.sqrt(sizes[0] * sizes[1] / result) if len(sizes) > 1 else 0.0
-    return max(1.0, sizes[0] / result, pair if pair * pair > sizes[0] else 0.0)
+    if multiplies and len(sizes) > 1:
+        return max(1.0, math.sqrt(sizes[0] * sizes[1] / result))
+    return max(1.0, sizes[0] / result)
 
 
 def magnitude(array: np.ndarray) -> float:

@@ -109,6 +109,10 @@ class References:
             persistent = graph.inputs[ref.index].kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT)
         return self.stored(self._trace.value(case, ref), persistent=persistent)
 
+    def value(self, case: int, ref: NodeRef | InputRef) -> Value:
+        """What was recorded of a value."""
+        return self._trace.value(case, ref)
+
     def stored(self, value: Value, *, persistent: bool = False) -> Stored | None:
         """The same for a value that is at hand."""
         if value.tensor is None:

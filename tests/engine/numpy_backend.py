@@ -43,6 +43,12 @@ def _matmul_in_another_order(a: np.ndarray, b: np.ndarray) -> Arrays:
     return (total,)
 
 
+def _sort_with_other_ties(a: np.ndarray) -> Arrays:
+    """Equal elements in the opposite order."""
+    last = a.shape[-1] - 1
+    return np.sort(a, axis=-1), last - np.argsort(a[..., ::-1], axis=-1, kind="stable")
+
+
 OPERATORS: dict[str, Callable[..., Arrays]] = {
     "aten.add.Tensor": lambda a, b: (a + b,),
     "aten.mul.Tensor": lambda a, b: (a * b,),
@@ -52,10 +58,12 @@ OPERATORS: dict[str, Callable[..., Arrays]] = {
     "aten.aminmax.default": lambda a: (a.min(axis=0), a.max(axis=0)),
     "aten.argmax.default": lambda a: (np.asarray(a.reshape(-1).argmax(), np.int64),),
     "aten.clone.default": lambda a: (a.copy(),),
+    "aten.sort.default": lambda a: (np.sort(a, axis=-1), np.argsort(a, axis=-1, kind="stable")),
 }
 OTHER_ORDER = OPERATORS | {
     "aten.matmul.default": _matmul_in_another_order,
     "aten.tanh.default": lambda a: (np.tanh(a.astype(np.float64)).astype(a.dtype),),
+    "aten.sort.default": _sort_with_other_ties,
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tapml_tui.engine.commands import (
     Mode,
     Retry,
     Rewind,
+    RunNodes,
     SelectCase,
     SetBackend,
     SetMode,
@@ -25,8 +27,9 @@ from tapml_tui.engine.commands import (
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tests.engine.numpy_backend import NumpyBackend, Unsupported
-from tests.engine.toys import Driver, mlp
+from tests.engine.toys import Driver, Toy, mlp
 from trace_format import TraceError
+from trace_format.model import InputRef, NodeRef
 
 
 def test_a_healthy_model_passes_step_by_step_and_to_the_end(tmp_path: Path) -> None:
@@ -234,3 +237,47 @@ def test_a_session_that_never_started_leaves_nothing_locked(tmp_path: Path) -> N
 def test_a_trace_without_cases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="no case"):
         Engine(mlp(cases=0).write(tmp_path / "t.trace"), [], on_event=lambda event: None)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_another_order_among_equals_is_no_mismatch(tmp_path: Path, mode: Mode) -> None:
+    toy = Toy()
+    order = toy.call("aten.sort.default", toy.call("aten.relu.default", InputRef(0)))
+    toy.call("aten.add.Tensor", NodeRef(order.node, 1), 1)
+    with Driver(toy.write(tmp_path / "t.trace"), mode=mode) as driver:
+        assert driver.step(Verb.CONTINUE).counts.passed == 3
+        assert driver.engine.result(1).outputs[1].comparison.max_abs > 0
+        if mode is Mode.CHAINED:
+            assert "source's is handed on" in driver.engine.result(1).reason
+            np.testing.assert_array_equal(driver.engine.actual(1, 1), driver.engine.reference(1, 1))
+
+
+def test_a_value_of_the_wrong_type_is_not_handed_on(tmp_path: Path) -> None:
+    wrong = "layers.0/aten.add.Tensor#0"
+    target = NumpyBackend("target", faults={wrong: lambda right: (right[0].astype(np.float64),)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        driver.do(RunNodes())
+        assert driver.statuses() == ["passed", "failed"] + ["passed"] * 7
+        assert driver.verdicts() == ["CLEAN", "LOCAL"] + ["CLEAN"] * 7
+        result = driver.engine.result(1)
+        assert "wrong dtype: float64" in result.reason and "source's result is used in its place" in result.reason
+
+
+def test_a_node_placed_on_the_reference_hands_the_recorded_value_on(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        driver.do(SetBackend(0, 3, "reference"))
+        counts = driver.step(Verb.CONTINUE).counts
+        assert (counts.not_run, counts.passed) == (3, 6)
+        np.testing.assert_array_equal(driver.engine.actual(2, 0), driver.engine.reference(2, 0))
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_cannot_be_compared_is_not_run_with_a_reason(tmp_path: Path, mode: Mode) -> None:
+    edits = {1: {"reproducible": False}, 4: {"tensor": None, "note": "left out"}}
+    toy = mlp(edit=lambda ref, value: replace(value, **edits.get(ref.node, {})))
+    with Driver(toy.write(tmp_path / "t.trace"), mode=mode) as driver:
+        counts = driver.do(RunNodes()).counts
+        assert "other bits each time" in driver.engine.result(1).reason
+        assert "left out" in driver.engine.result(4).reason
+        # Isolated, the node that reads what was left out has no input; chained, its producer computes it.
+        assert (counts.passed, counts.not_run) == ((6, 3) if mode is Mode.ISOLATED else (7, 2))

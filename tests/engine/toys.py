@@ -53,7 +53,7 @@ class Toy:
         nodes: list[Node] = []
         for index, (op, args, place) in enumerate(self.calls):
             ordinal = sum(1 for other in nodes if (other.path, other.op) == (place, op))
-            outputs = 2 if op == "aten.aminmax.default" else 1
+            outputs = 2 if op in ("aten.aminmax.default", "aten.sort.default") else 1
             nodes.append(Node(f"{place}/{op}#{ordinal}", f"n{index}", op, place, "", args, (), outputs))
         kinds = [InputKind.USER, *[InputKind.PARAMETER] * (self.inputs - 1)]
         with TraceWriter(path, Provenance()) as writer:

@@ -1,0 +1,189 @@
+"""One outcome against what it should be: by the recorded values, or by what the source makes of the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tapml_tui.compare import Comparison, Status, compare
+from tapml_tui.compare.bound import magnitude, rounding_bound, scaled
+from tapml_tui.compare.indices import compare_indices
+from tapml_tui.compare.precision import precision
+from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.events import NodeResult, OutputResult
+from tapml_tui.engine.operator_facts import choice_of, summed_terms
+from tapml_tui.engine.units import Binding, not_comparable
+from tapml_tui.engine.values import Outcome, References, Stored, load
+from tapml_tui.engine.view import Computed, View
+from trace_format.model import Floor, NodeRef, Value
+
+_Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # reference, actual
+EXACT = Floor(0.0, 0.0, "exact")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A node under judgement.
+
+    Attributes:
+        view: The case and mode.
+        node: Its index.
+        binding: Its unit.
+        backend: Where it runs.
+        inputs: What it got.
+        retry: Earlier results do not count.
+        whole: Fetch outputs whatever their size.
+    """
+
+    view: View
+    node: int
+    binding: Binding
+    backend: str
+    inputs: tuple[Stored, ...]
+    retry: bool = False
+    whole: bool = False
+
+    def upstream(self, ask: Callable[[Computed], float]) -> list[float]:
+        """A number of each node that it reads from, and 0 so that there is one."""
+        read = [self.view.computed.get(ref.node) for ref in self.binding.operands if isinstance(ref, NodeRef)]
+        return [0.0, *(ask(computed) for computed in read if computed is not None)]
+
+    def terms(self, value: Value, mode: Mode) -> float:
+        """How many products an element of this output sums; chained, in the longest sum up to here."""
+        exact = value.isolated is not None and value.isolated.origin == "exact"
+        own = 1.0 if exact else summed_terms(self.binding.unit, value.shape)
+        return own if mode is Mode.ISOLATED else max(own, *self.upstream(lambda computed: computed.terms))
+
+
+class Comparer:
+    """Compares outcomes with the reference run."""
+
+    def __init__(self, references: References) -> None:
+        """Compare with `references`."""
+        self._references = references
+
+    def with_reference(self, visit: Visit, outcome: Outcome, inputs: Sequence[Stored], mode: Mode) -> NodeResult:
+        """The result of comparing what was computed from `inputs` with what was recorded, by the floor of that mode."""
+        if outcome.identity:
+            outputs = tuple(OutputResult(stored.spec, stored.digest, stored.bytes, None) for stored in outcome.outputs)
+            reason = "hands its input on: no kernel, nothing to judge"
+            return NodeResult(visit.node, visit.backend, Status.NOT_RUN, reason=reason, outputs=outputs)
+        comparisons: list[Comparison | None] = []
+        reasons: list[str] = []
+        for place, (value, stored) in enumerate(zip(visit.binding.values, outcome.outputs, strict=True)):
+            reason, comparison = not_comparable(value), None
+            if not reason:
+                reference, actual = self._references.array(value), load(stored)
+                if reference is None or actual is None:
+                    reason = "larger than fetch.limit: it stayed on the device and was not compared"
+                else:
+                    comparison = self._compared(visit, place, (reference, actual), inputs, mode)
+                    reason = comparison.reason
+            comparisons.append(comparison)
+            reasons.append(reason)
+        return _result(visit, outcome, comparisons, reasons)
+
+    def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
+        value = visit.binding.values[place]
+        chosen = self._chosen(visit, place, arrays, inputs, mode)
+        floor, terms = _floor(visit, value, arrays[0], mode), visit.terms(value, mode)
+        return chosen or compare(*arrays, floor=floor, terms=terms)
+
+    def _chosen(
+        self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
+    ) -> Comparison | None:
+        """Indices are judged by what they point to in the values that were really there; None for other outputs."""
+        choice = choice_of(visit.binding.unit.calls[0])
+        if choice is None or choice.output != visit.binding.outputs[place]:
+            return None
+        values = load(inputs[choice.values])
+        if values is None:
+            return None
+        floor = EXACT
+        if mode is Mode.CHAINED:
+            pointed_into = self._references.value(visit.view.case, visit.binding.operands[choice.values])
+            floor = pointed_into.chained or EXACT
+        terms = visit.terms(visit.binding.values[place], mode)
+        return compare_indices(values, *arrays, choice.dim, floor=floor, terms=terms)
+
+    def with_source(self, visit: Visit, outcome: Outcome, expected: Outcome) -> list[Comparison]:
+        """Compare with the source's result on the same inputs, by the isolated floor for inputs of that size."""
+        recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
+        sizes = [(_size(before), _size(now)) for before, now in zip(recorded, visit.inputs, strict=True)]
+        comparisons: list[Comparison] = []
+        for place, value in enumerate(visit.binding.values):
+            reference, actual = load(expected.outputs[place]), load(outcome.outputs[place])
+            if reference is None or actual is None or not_comparable(value):
+                continue
+            chosen = self._chosen(visit, place, (reference, actual), visit.inputs, Mode.ISOLATED)
+            floor = _floor(visit, value, reference, Mode.ISOLATED)
+            if floor is not None and floor.origin == "float64":
+                was = _size(self._references.stored(value))
+                floor = scaled(floor, [*sizes, (was, magnitude(reference))])
+            terms = visit.terms(value, Mode.ISOLATED)
+            comparisons.append(chosen or compare(reference, actual, floor=floor, terms=terms, inherited_nan=True))
+        return comparisons
+
+
+def ties(result: NodeResult, binding: Binding) -> set[int]:
+    """Outputs whose indices differ from the recorded ones, and are as good."""
+    return {
+        output
+        for output, given in zip(binding.outputs, result.outputs, strict=False)
+        if given.comparison is not None and given.comparison.passed and given.comparison.max_abs > 0
+        if given.comparison.floor_origin == "exact"
+    }
+
+
+def comparisons_of(result: NodeResult) -> tuple[Comparison, ...]:
+    """The comparisons of the outputs that were compared."""
+    return tuple(output.comparison for output in result.outputs if output.comparison is not None)
+
+
+def _size(stored: Stored | None) -> float:
+    array = load(stored) if stored is not None else None
+    return magnitude(array) if array is not None else 0.0
+
+
+def _floor(visit: Visit, value: Value, reference: np.ndarray, mode: Mode) -> Floor | None:
+    """The recorded floor of a value; where there is none, what rounding alone may do."""
+    recorded = value.chained if mode is Mode.CHAINED and value.chained is not None else value.isolated
+    if recorded is None:
+        return rounding_bound(reference, visit.terms(value, Mode.ISOLATED))
+    if mode is Mode.CHAINED and recorded.origin == "exact" and precision(reference.dtype) is not None:
+        # The source moved values that it had computed exactly; the target's may be off by their rounding.
+        return Floor(0.0, 0.0, "bound")
+    return recorded
+
+
+def _result(visit: Visit, outcome: Outcome, comparisons: list[Comparison | None], reasons: list[str]) -> NodeResult:
+    """Status and reason of a node from those of its outputs: the first that says why it did not pass."""
+    failed = [one is not None and not one.passed for one in comparisons]
+    if any(failed):
+        status, chosen = Status.FAILED, failed.index(True)
+    elif any(
+        visit.binding.values[i].tensor is not None and outcome.outputs[i].bytes is None for i in range(len(failed))
+    ):
+        status, chosen = Status.NOT_RUN, next(i for i, stored in enumerate(outcome.outputs) if stored.bytes is None)
+    elif any(one is not None for one in comparisons):
+        status, chosen = Status.PASSED, None
+    else:
+        status, chosen = Status.NOT_RUN, 0
+    reason = reasons[chosen] if chosen is not None else ""
+    if reason and len(reasons) > 1:
+        reason = f"output {visit.binding.outputs[chosen or 0]}: {reason}"
+    return NodeResult(
+        node=visit.node,
+        backend=visit.backend,
+        status=status,
+        reason=reason,
+        factor=max((one.factor for one in comparisons if one is not None), default=0.0),
+        outputs=tuple(
+            OutputResult(stored.spec, stored.digest, stored.bytes, one)
+            for stored, one in zip(outcome.outputs, comparisons, strict=True)
+        ),
+        ms=outcome.ms,
+    )

@@ -1,0 +1,64 @@
+"""The little that judging must know about operators: which outputs are indices, which kernels sum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tapml_tui.backends.protocol import Call, CallArgument, Unit, UnitInput
+from tapml_tui.compare.bound import terms_of
+
+_DIMENSION = {"sort": 1, "argsort": 1, "topk": 2, "kthvalue": 2, "max": 1, "min": 1, "median": 1, "mode": 1}
+_FLAT = {"argmax": 1, "argmin": 1}  # over everything if no dimension is given
+_MULTIPLIES = frozenset(
+    [
+        "mm",
+        "bmm",
+        "matmul",
+        "linear",
+        "addmm",
+        "baddbmm",
+        "addbmm",
+        "einsum",
+        "dot",
+        "mv",
+        "convolution",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "scaled_dot_product_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+    ]
+)
+
+
+class Choice(NamedTuple):
+    """Output `output` says where in input `values` along `dim` something lies."""
+
+    output: int
+    values: int
+    dim: int | None
+
+
+def choice_of(call: Call) -> Choice | None:
+    """Which output of a call holds indices among which ties are free, if any does."""
+    _, name, overload = call.op.split(".", 2)
+    if overload == "stable" or not call.args or not isinstance(call.args[0], UnitInput):
+        return None
+    values = call.args[0].index
+    if name in _FLAT:
+        dim = _argument(call, _FLAT[name], None)
+        return Choice(0, values, dim if isinstance(dim, int) else None)
+    if name not in _DIMENSION or (name in ("max", "min", "median") and overload != "dim"):
+        return None
+    dim = _argument(call, _DIMENSION[name], -1)
+    return Choice(0 if name == "argsort" else 1, values, dim) if isinstance(dim, int) else None
+
+
+def _argument(call: Call, position: int, default: CallArgument) -> CallArgument:
+    return dict(call.kwargs).get("dim", call.args[position] if len(call.args) > position else default)
+
+
+def summed_terms(unit: Unit, output: tuple[int, ...]) -> float:
+    """How many products an element of an output of this shape sums, as far as shapes tell."""
+    multiplies = unit.calls[0].op.split(".", 2)[1] in _MULTIPLIES
+    return terms_of([spec.shape for spec in unit.inputs], output, multiplies=multiplies)
