@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy.typing as npt
 
@@ -23,6 +23,7 @@ from trace_format import codec
 from trace_format.codec import Head
 from trace_format.dtypes import item_size
 from trace_format.errors import (
+    BlockDamaged,
     CannotOpen,
     DiskFull,
     Malformed,
@@ -34,12 +35,13 @@ from trace_format.errors import (
     Unwritable,
     WrongBase,
 )
-from trace_format.file import TraceFile, map_file
+from trace_format.file import TraceFile
 from trace_format.model import Block, Provenance, RunOutput, RunRecord
 from trace_format.output import FULL, Output
 from trace_format.records import (
     MAGIC,
     MINOR,
+    Buffer,
     Op,
     Record,
     block_count,
@@ -47,12 +49,13 @@ from trace_format.records import (
     layout,
     pack_record,
     read_body,
-    read_header,
 )
 from trace_format.scan import walk
 from trace_format.storage import Stored, check_size
 from trace_format.tensors import plain_bytes, write_tensor
 from trace_format.text import printable
+
+_WORTH_A_MAP = 1 << 20  # bytes
 
 
 def open_run(path: str | os.PathLike[str], base_content_id: str, *, create: bool = True) -> Run:
@@ -117,6 +120,13 @@ def _begin(descriptor: int, path: str | os.PathLike[str], base: bytes) -> None:
             raise WrongBase(f"the run {printable(str(path))} belongs to another trace, or to another carving of it")
 
 
+class _Kept(NamedTuple):
+    """A tensor record, and the checksums of its blocks."""
+
+    record: Record
+    checksums: bytes
+
+
 class Run:
     """An open run: records by key, the last one of a key counts. Use from one thread."""
 
@@ -124,11 +134,9 @@ class Run:
         """See `open_run` and `read_run`; `descriptor` is that of a locked file, or None to read only."""
         self._descriptor = descriptor
         self._records: dict[str, RunRecord] = {}
-        self._tensors: dict[bytes, Record] = {}
-        self._stored: dict[bytes, Stored] = {}
+        self._tensors: dict[bytes, _Kept] = {}
         self.damage: list[str] = []
         self._file = TraceFile(path)
-        self._map: mmap.mmap = self._file.data
         try:
             if self._file.head.kind != "run" or self._file.head.base is None:
                 raise NotATrace(f"{printable(str(path))} is a trace and no run")
@@ -153,7 +161,7 @@ class Run:
                 elif record.opcode == Op.TENSOR:
                     if len(body) != 32 + 4 * block_count(record.bulk_size):
                         raise Malformed("a tensor has another number of checksums than blocks")
-                    self._tensors[body[:32]] = record
+                    self._tensors[body[:32]] = _Kept(record, body[32:])
             except TraceError as error:
                 self._complain(error)
                 continue
@@ -219,8 +227,8 @@ class Run:
         digest = hashlib.sha256(view).digest()
         if digest not in self._tensors:
             record = layout(self._output.position, Op.TENSOR, len(view), 32 + 4 * block_count(len(view)))
-            write_tensor(self._output, record, view, lambda: digest)
-            self._tensors[digest] = record
+            body = write_tensor(self._output, record, view, lambda: digest)
+            self._tensors[digest] = _Kept(record, body[32:])
             added.append(digest)
         return digest
 
@@ -237,17 +245,15 @@ class Run:
 
         Raises:
             TensorMissing: If they were not kept.
+            BlockDamaged: If they are not what was written. They may be appended again.
         """
-        stored = self._find(output)
-        stored.check(0, stored.nbytes)
-        return stored.block
+        return self._find(output).block
 
     def array(self, output: RunOutput) -> npt.NDArray[Any]:
-        """The tensor of an output, read-only, without a copy.
+        """The tensor of an output, read-only.
 
         Raises:
-            TensorMissing: If it was not kept.
-            BlockDamaged: If its bytes are not what was written.
+            TensorMissing, BlockDamaged: As `block`.
         """
         stored = self._find(output)
         count = stored.nbytes // item_size(output.dtype)
@@ -256,32 +262,34 @@ class Run:
     def _find(self, output: RunOutput) -> Stored:
         if output.digest is None or output.digest not in self._tensors:
             raise TensorMissing("the bytes of this output were not kept")
-        record = self._tensors[output.digest]
+        record, checksums = self._tensors[output.digest]
         check_size(output.dtype, output.shape, record.bulk_size)
-        stored = self._stored.get(output.digest)
-        if stored is None:
-            if record.end > len(self._map):
-                self._map = self._map_again()
-            # The header knows its offset: what is there now must be what was there when it was listed.
-            body = read_body(self._map, read_header(self._map, record.offset, len(self._map)))
-            stored = Stored(str(self.path), self._map, record.bulk, record.bulk_size, body[32:])
-            self._stored[output.digest] = stored
+        data, start = self._bytes(record)
+        stored = Stored(str(self.path), data, record.bulk - start, record.bulk_size, checksums, start=start)
+        try:
+            stored.check(0, stored.nbytes)
+        except BlockDamaged:
+            del self._tensors[output.digest]
+            raise
         return stored
 
-    def _map_again(self) -> mmap.mmap:
-        """Map what has grown since. Older arrays keep the older map."""
+    def _bytes(self, record: Record) -> tuple[Buffer, int]:
+        """A record's bytes, and where in the file they begin: mapped at opening, or written since."""
+        if record.end <= self._file.size:
+            return self._file.data, 0
         assert self._descriptor is not None
-        return map_file(self._descriptor, printable(str(self.path)))
+        if record.bulk_size <= _WORTH_A_MAP:
+            return os.pread(self._descriptor, record.end - record.offset, record.offset), record.offset
+        # A map of its own, which goes with the array: maps of the whole file would pile up as it grows.
+        start = record.offset - record.offset % mmap.ALLOCATIONGRANULARITY
+        return mmap.mmap(self._descriptor, record.end - start, access=mmap.ACCESS_READ, offset=start), start
 
     def close(self) -> None:
         """Let go of the file and its lock. Arrays that were handed out stay valid."""
-        self._stored.clear()
         if self._output is not None:
             self._output.close()
             self._output = None
         self._file.close()
-        with suppress(BufferError):
-            self._map.close()
 
     def __enter__(self) -> Self:
         return self

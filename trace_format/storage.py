@@ -26,9 +26,19 @@ _KEPT = 4096
 class Stored:
     """The bytes of one tensor in a mapped file."""
 
-    def __init__(self, path: str, data: Buffer, offset: int, nbytes: int, checksums: bytes) -> None:
-        """Nothing is checked yet."""
+    def __init__(self, path: str, data: Buffer, offset: int, nbytes: int, checksums: bytes, *, start: int = 0) -> None:
+        """Nothing is checked yet.
+
+        Args:
+            path: The file.
+            data: What of it is at hand.
+            offset: Where the bytes are in `data`.
+            nbytes: How many.
+            checksums: One CRC for each block of them.
+            start: Where in the file `data` begins.
+        """
         self.path, self.offset, self.nbytes = path, offset, nbytes
+        self._start = start
         self._data = data
         self._checksums = np.frombuffer(checksums, "<u4")
         self._checked = bytearray(len(self._checksums))
@@ -50,7 +60,9 @@ class Stored:
         with memoryview(self._data) as whole, whole[self.offset + first : self.offset + last] as view:
             right = zlib.crc32(view) == self._checksums[block]
         if not right:
-            raise BlockDamaged(f"bytes {first} to {last} of a tensor are not what was written", self.offset + first)
+            raise BlockDamaged(
+                f"bytes {first} to {last} of a tensor are not what was written", self._start + self.offset + first
+            )
 
     def elements(self, dtype: str, start: int, count: int) -> npt.NDArray[Any]:
         """Elements [start, start + count), flat, read-only, without a copy."""
@@ -74,7 +86,7 @@ class Stored:
     @property
     def block(self) -> Block:
         """For another process to map."""
-        return Block(self.path, self.offset, self.nbytes)
+        return Block(self.path, self._start + self.offset, self.nbytes)
 
 
 class Tensors:

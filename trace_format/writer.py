@@ -19,7 +19,7 @@ from trace_format.codec import GraphHead, Head, StoredNode, StoredValue, Summary
 from trace_format.contents import Contents, Footer
 from trace_format.dtypes import item_size
 from trace_format.errors import CannotOpen, DiskFull, SizeLimit, TraceError, Unwritable
-from trace_format.index import VALUE_COST
+from trace_format.index import VALUE_COST, check_outputs
 from trace_format.model import Case, GraphInput, GraphOutput, InputRef, Node, NodeRef, Provenance, SourceLine, Value
 from trace_format.output import FULL, Output
 from trace_format.records import (
@@ -118,9 +118,7 @@ class TraceWriter:
             reads = self._contents.check_node(stored)
             offset = self._append(Op.NODE, codec.encode_node(stored), graph.cost(node, len(reads)))
             graph.add(offset, node, reads)
-        for output in head.outputs:
-            if output.value is not None and not graph.has(output.value):
-                raise Unwritable(f"graph output {output.name!r} is {output.value}, which does not exist")
+        check_outputs(head.outputs, graph)
         return head.number
 
     def _intern(self, source: Sequence[SourceLine]) -> tuple[int, ...]:

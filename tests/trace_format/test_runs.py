@@ -174,12 +174,40 @@ def test_damaged_bytes_are_no_array(tmp_path: Path) -> None:
     data[tensor.bulk] ^= 1
     (tmp_path / "r").write_bytes(data)
     with read_run(tmp_path / "r") as run:
-        with pytest.raises(BlockDamaged):
-            run.array(written[0].outputs[0])
-        with pytest.raises(TensorMissing):
-            run.array(RunOutput("float32", (1,), b"x" * 32))
         with pytest.raises(SizeMismatch):
             run.array(RunOutput("float32", (9,), written[0].outputs[0].digest))
+        with pytest.raises(TensorMissing):
+            run.array(RunOutput("float32", (1,), b"x" * 32))
+        with pytest.raises(BlockDamaged):
+            run.array(written[0].outputs[0])
+
+
+def test_what_is_damaged_can_be_appended_again(tmp_path: Path) -> None:
+    written = small_run(tmp_path / "r")
+    data = bytearray((tmp_path / "r").read_bytes())
+    data[next(r for r in records_of(data) if r.opcode == 2).bulk] ^= 1
+    (tmp_path / "r").write_bytes(data)
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with open_run(tmp_path / "r", BASE) as run:
+        with pytest.raises(BlockDamaged):
+            run.block(written[0].outputs[0])
+        again = run.append(written[0], [array])
+        assert np.array_equal(run.array(again.outputs[0]), array)
+    with read_run(tmp_path / "r") as run:
+        assert np.array_equal(run.array(run.get("a").outputs[0]), array)  # type: ignore[union-attr]
+
+
+def test_large_outputs_are_mapped_and_small_ones_read(tmp_path: Path) -> None:
+    with open_run(tmp_path / "r", BASE) as run:
+        for index, size in enumerate((3, 3_000_000, 5)):
+            data = np.full(size, index, np.uint8)
+            made = run.append(record(str(index), RunOutput("uint8", (size,))), [data])
+            block = run.block(made.outputs[0])
+            assert np.array_equal(run.array(made.outputs[0]), data)
+            raw = Path(block.file).read_bytes()[block.offset : block.offset + block.nbytes]
+            assert raw == data.tobytes()
+        maps = Path("/proc/self/maps").read_text().count(str(tmp_path / "r"))
+        assert maps <= 2
 
 
 def test_an_array_is_what_its_output_says(tmp_path: Path) -> None:
