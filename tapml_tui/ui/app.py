@@ -67,6 +67,17 @@ class DebuggerApp(App[int]):
         """Let the debugger's screen look, also under another screen."""
         self.debugger.look()
 
+    def on_key(self, event: events.Key) -> None:
+        """What was typed after `/`, but before its field had the focus, belongs into the field.
+
+        Otherwise the letters of a search that was typed fast, or pasted, would be commands.
+        """
+        prompt = self.debugger.prompt
+        if prompt is not None and event.character and event.is_printable and self.screen is self.debugger:
+            prompt.field.insert_text_at_cursor(event.character)
+            event.stop()
+            event.prevent_default()
+
     def on_resize(self, event: events.Resize) -> None:
         """Ask for room where there is too little."""
         small, shown = too_small(event.size.width, event.size.height), isinstance(self.screen, TooSmallScreen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 
 from tapml_tui.backends.protocol import State
 from tapml_tui.engine.commands import Mode
@@ -166,6 +167,15 @@ async def test_search_for_nothing_says_so_and_escape_returns(debugging: Start) -
         await d.press("slash", *"nosuch", "enter")
         assert "'nosuch' is nowhere" in d.message
         assert d.tree.entry == before
+
+
+async def test_a_search_that_is_typed_faster_than_its_prompt_opens_is_no_command(debugging: Start) -> None:
+    async with debugging() as d:
+        for character in "/tanh":
+            d.app.post_message(events.Key("slash" if character == "/" else character, character))
+        await d.until(lambda: d.app.debugger.prompt is not None and d.app.debugger.prompt.field.value == "tanh")
+        assert d.selected.endswith("tanh.default#0")
+        assert d.engine.snapshot.cursor == 0
 
 
 async def test_search_keys_answer_before_any_search(debugging: Start) -> None:

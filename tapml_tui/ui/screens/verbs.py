@@ -30,6 +30,7 @@ class Verbs(Base):
 
     engine: Engine
     searched = ""
+    prompt: SearchPrompt | None = None
 
     if TYPE_CHECKING:
 
@@ -214,14 +215,17 @@ class Verbs(Base):
         """Open the search prompt."""
         from tapml_tui.ui.widgets.prompt import SearchPrompt
 
+        self.prompt = SearchPrompt(self.tree_view, self.searched)
         self.query_one("#answer").display = False
-        await self.mount(SearchPrompt(self.tree_view, self.searched), before="#keys")
+        await self.mount(self.prompt, before="#keys")
+        self.set_focus(self.prompt.field)
 
     def on_search_prompt_done(self, message: SearchPrompt.Done) -> None:
         """Close the prompt; `.` and `,` go on with what was searched for."""
-        from tapml_tui.ui.widgets.prompt import SearchPrompt
-
-        self.query_one(SearchPrompt).remove()
+        if self.prompt is None:
+            return
+        self.prompt.remove()
+        self.prompt = None
         self.query_one("#answer").display = True
         self.tree_view.focus()
         if message.text:

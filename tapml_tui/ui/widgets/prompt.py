@@ -46,9 +46,10 @@ class SearchPrompt(Horizontal):
         yield Bar(lambda _: [[(" / ", theme.KEY)]], id="slash")
         yield Input(placeholder=f"{self.HINT}  (enter: {self.before})" if self.before else self.HINT)
 
-    def on_mount(self) -> None:
-        """One types at once."""
-        self.query_one(Input).focus()
+    @property
+    def field(self) -> Input:
+        """Where one types."""
+        return self.query_one(Input)
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:

@@ -1,0 +1,123 @@
+"""End to end in a real terminal: the program, its workers, TVM behind a real RPC server."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.tmux, pytest.mark.tvm, pytest.mark.torch]
+
+DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
+
+
+class Terminal:
+    """A tmux server of its own with one window that runs the debugger."""
+
+    def __init__(self, folder: Path, size: tuple[int, int], *arguments: str) -> None:
+        self._socket = str(folder / "tmux.sock")
+        trace = folder / "demo.trace"
+        shutil.copy(DEMO, trace)
+        width, height = map(str, size)
+        command = [sys.executable, "-m", "tapml_tui", str(trace), *arguments]
+        environment = [f"XDG_{kind}_HOME={folder / kind}" for kind in ("STATE", "CACHE")]
+        shell = " ".join(["env", "COLORTERM=truecolor", *environment, *command, "; echo exit code $?; sleep 1000"])
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-s", "t", "-x", width, "-y", height, shell)
+        self.pane = psutil.Process(int(self._tmux("display-message", "-p", "-t", "t", "#{pane_pid}")))
+
+    def _tmux(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", self._socket, *arguments], check=True, capture_output=True, text=True, timeout=30
+        )
+        return done.stdout.rstrip("\n")
+
+    def press(self, *keys: str) -> None:
+        self._tmux("send-keys", "-t", "t", *keys)
+
+    @property
+    def text(self) -> str:
+        return self._tmux("capture-pane", "-p", "-t", "t")
+
+    def until(self, what: str | Callable[[str], bool], seconds: float = 90) -> str:
+        end = time.monotonic() + seconds
+        reached = (lambda text: what in text) if isinstance(what, str) else what
+        while not reached(text := self.text):
+            assert time.monotonic() < end, f"not within {seconds} s: {what}\n{text}"
+            time.sleep(0.1)
+        return text
+
+    @property
+    def program(self) -> list[psutil.Process]:
+        """The program and everything that it has started, the program first."""
+        found = [each for each in self.pane.children(recursive=True) if "tapml_tui" in " ".join(each.cmdline())]
+        everything = {process.pid: process for each in found for process in (each, *each.children(recursive=True))}
+        return list(everything.values())
+
+    def close(self) -> None:
+        subprocess.run(["tmux", "-S", self._socket, "kill-server"], check=False, capture_output=True)
+
+
+@pytest.fixture(params=[(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path, request.param)
+    yield opened
+    opened.close()
+
+
+def all_gone(processes: list[psutil.Process], seconds: float = 20) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    still = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not still, [process.cmdline() for process in still]
+
+
+def test_a_session_from_the_first_screen_to_the_last(terminal: Terminal) -> None:
+    terminal.until("step 0/")
+    terminal.until("● ready")
+    terminal.press("n")
+    terminal.until(lambda text: "step 0/" not in text and "esc stops" not in text)
+    terminal.press("c")
+    terminal.until(lambda text: "LOCAL" in text or "! error" in text)
+    terminal.press("/")
+    terminal.press("-l", "linear")
+    terminal.until("/ linear")
+    terminal.press("Enter")
+    terminal.until(". next")
+    terminal.press("?")
+    terminal.until("esc closes")
+    terminal.press("Escape")
+    terminal.until(lambda text: "esc closes" not in text)
+    terminal.press("N")
+    for tab in "23456":
+        terminal.press(tab)
+        time.sleep(0.2)
+    processes = terminal.program
+    assert len(processes) > 1
+    terminal.press("q")
+    terminal.until("exit code 0")
+    all_gone(processes)
+
+
+@pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
+def test_nothing_is_left_after_kill_9(terminal: Terminal) -> None:
+    terminal.until("● ready")
+    terminal.press("n")
+    terminal.until(lambda text: "step 0/" not in text)
+    processes = terminal.program
+    assert len(processes) > 2
+    processes[0].kill()
+    all_gone(processes)
+
+
+@pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
+def test_ctrl_c_stops_nothing_and_says_how_to_leave(terminal: Terminal) -> None:
+    terminal.until("step 0/")
+    terminal.press("C-c")
+    terminal.until("Nothing is running. q quits.")
+    terminal.press("q")
+    terminal.until("exit code 0")
