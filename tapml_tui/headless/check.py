@@ -69,6 +69,8 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
     """
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
+        if trace.kind == "run":
+            raise CommandError(f"{request.trace} is a run, no trace", remedy="name the trace that it belongs to")
         if not trace.cases:
             raise CommandError("this trace has no cases", why="nothing was recorded", remedy="carve the model again")
         backends = make_backends()

@@ -62,7 +62,11 @@ def _bad_trace(error: TraceError) -> CommandError:
         case WrongBase():
             return CommandError(str(error), remedy="keep the run of every trace in a file of its own")
         case NotATrace():
-            return CommandError(str(error), remedy="`tapml-tui carve -h` says how to make one", code=Exit.BAD_TRACE)
+            return CommandError(
+                str(error),
+                remedy="`tapml-tui carve` makes traces, `check --run` and the debugger make runs",
+                code=Exit.BAD_TRACE,
+            )
         case UnsupportedVersion():
             return CommandError(str(error), remedy="install a newer tapml-tui", code=Exit.BAD_TRACE)
     return CommandError(

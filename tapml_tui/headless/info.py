@@ -9,7 +9,7 @@ from typing import Any
 
 from tapml_tui.headless import strict_json
 from tapml_tui.headless.exits import Exit
-from trace_format import Trace, TraceError, open_trace
+from trace_format import Trace, TraceError, open_trace, read_run
 from trace_format.model import GraphInput, InputKind, InputRef, NodeRef
 from trace_format.text import printable
 
@@ -27,8 +27,12 @@ def info(path: str, *, as_json: bool) -> int:
         TraceError: If it is no trace, or cannot be read at all.
     """
     with open_trace(path) as trace:
-        facts = describe(trace)
-    print(strict_json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
+        is_run = trace.kind == "run"
+        facts = {} if is_run else describe(trace)
+    if is_run:
+        facts = describe_run(path)
+    lines = _run_lines(facts) if is_run else _lines(facts)
+    print(strict_json.dumps(facts, indent=2) if as_json else "\n".join(lines))
     return Exit.OK
 
 
@@ -57,6 +61,27 @@ def describe(trace: Trace) -> dict[str, Any]:
         "floors": any(_has_floors(trace, index) for index in range(len(trace.cases))),
         "notes": list(trace.notes),
     }
+
+
+def describe_run(path: str) -> dict[str, Any]:
+    """What `info --json` prints of a run."""
+    with read_run(path) as run:
+        return {
+            "path": path,
+            "kind": "run",
+            "base": run.base,
+            "size_bytes": run.path.stat().st_size,
+            "damage": list(run.damage),
+            "results": Counter(f"{record.backend} {record.status}" for record in run.records()),
+        }
+
+
+def _run_lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield f"{printable(facts['path'])}  {_bytes(facts['size_bytes'])}, a run of the trace {facts['base']}"
+    for kind, count in facts["results"].items():
+        yield f"  {count:8}   {printable(kind)}"
+    for text in _cut(facts["damage"]):
+        yield f"damage: {printable(text, limit=400)}"
 
 
 def _case(trace: Trace, index: int) -> dict[str, Any]:

@@ -227,6 +227,22 @@ def test_a_run_is_kept_and_two_equal_runs_are_equal(toy: Case, capsys: pytest.Ca
     assert not (toy.folder / "toy.trace.runs").exists()
 
 
+def test_a_run_is_no_trace_but_info_knows_it(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    from tapml_tui.headless.info import info
+
+    run = str(toy.folder / "a.run")
+    toy.check(run=run)
+    capsys.readouterr()
+    assert info(run, as_json=True) == Exit.OK
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["kind"] == "run"
+    assert facts["results"] == {"target ok": 2 * len(toy.ids)}
+    assert info(run, as_json=False) == Exit.OK
+    assert "a run of the trace" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="no trace"):
+        check(Request(run), lambda: (NumpyBackend("source"), NumpyBackend("target")))
+
+
 def test_runs_of_two_traces_are_not_compared(tmp_path: Path) -> None:
     from tapml_tui.headless.diff import diff
 
