@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tapml_tui.compare.precision import precision
+from tapml_tui.compare.precision import precision, rounding
 from tapml_tui.compare.summary import summarize
 from trace_format.model import Floor
 
@@ -15,10 +15,7 @@ from trace_format.model import Floor
 def rounding_bound(reference: np.ndarray, terms: float) -> Floor | None:
     """What rounding alone may do to a result that sums `terms` products per element.
 
-    u * sqrt(terms) * rms, one standard deviation: a sum of n products has n roundings of unit roundoff
-    u, each of the size of the partial sum; in a random walk these add up like sqrt(n) (Higham and
-    Mary, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4). The root mean square of the reference stands
-    for the partial sums.
+    `rounding` times the root mean square of the reference, which stands for the partial sums.
 
     Returns:
         None for dtypes that are compared exactly.
@@ -26,7 +23,7 @@ def rounding_bound(reference: np.ndarray, terms: float) -> Floor | None:
     unit = precision(reference.dtype)
     if unit is None:
         return None
-    size = 2.0 ** -(unit.fraction_bits + 1) * math.sqrt(terms) * (summarize(reference).rms or 0.0)
+    size = rounding(unit, terms) * (summarize(reference).rms or 0.0)
     return Floor(size, size, "bound")
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tapml_tui.compare.bound import rounding_bound
-from tapml_tui.compare.precision import CHUNK, Precision, coarser, half_ulp, precision
+from tapml_tui.compare.precision import CHUNK, Precision, coarser, half_ulp, precision, rounding
 from tapml_tui.compare.result import Comparison
+from tapml_tui.compare.summary import summarize
 from trace_format.model import Floor
 
 LIMIT = 16.0
@@ -31,8 +31,9 @@ DEVIATIONS = 6.0
 """How many standard deviations of the rounding of a long sum are healthy.
 
 A source that adds in a tree hardly errs where a target that adds one after the other is off by
-u * sqrt(n) * rms (see `rounding_bound`); for n = 4096 that is more than `LIMIT` floors. The same
-theorem bounds the chance to be beyond lambda deviations by 2 * exp(-lambda**2 / 2): 3e-8 for 6.
+u * sqrt(n) (see `rounding`) of what it sums, for which the element stands, or the root mean square of
+all where it is smaller; for n = 4096 that is more than `LIMIT` floors. The same theorem bounds the
+chance to be beyond lambda deviations by 2 * exp(-lambda**2 / 2): 3e-8 for 6.
 """
 
 
@@ -73,18 +74,17 @@ def compare(
         return Comparison(passed=False, reason="nothing to compare: it has no elements")
 
     unit = precision(coarser(reference.dtype, actual.dtype))
-    exact = unit is None or (floor is not None and floor.origin == "exact")
-    if exact:
+    if unit is None or (floor is not None and floor.origin == "exact"):
         return replace(_tallied(reference, actual, _Tally(None, 0.0, 0.0, inherited_nan)), floor_origin="exact")
     size, origin = (floor.max_abs, floor.origin) if floor is not None else (0.0, "bound")
     result = replace(_tallied(reference, actual, _Tally(unit, size, limit, inherited_nan)), floor_origin=origin)
     if result.passed or terms <= 1.0:
         return result
-    summing = rounding_bound(reference, terms)
-    wider = summing.max_abs * DEVIATIONS / limit if summing is not None else 0.0
-    if wider <= size:
-        return result
-    return replace(_tallied(reference, actual, _Tally(unit, wider, limit, inherited_nan)), floor_origin="bound")
+    relative = DEVIATIONS / limit * rounding(unit, terms)
+    wider = max(size, relative * (summarize(reference).rms or 0.0))
+    return replace(
+        _tallied(reference, actual, _Tally(unit, wider, limit, inherited_nan, relative)), floor_origin="bound"
+    )
 
 
 def _tallied(reference: np.ndarray, actual: np.ndarray, tally: _Tally) -> Comparison:
@@ -116,6 +116,7 @@ class _Tally:
     floor: float
     limit: float
     inherited_nan: bool
+    relative: float = 0.0  # part of each element that counts as noise
     compared: int = 0
     outside: int = 0
     nan_reference: int = 0
@@ -171,7 +172,10 @@ class _Tally:
         if self.unit is None:
             factor = np.where(_bits_differ(reference, actual), np.inf, 0.0)
         else:
-            factor = error / np.maximum(half_ulp(magnitude, self.unit), self.floor)
+            noise = np.maximum(half_ulp(magnitude, self.unit), self.floor)
+            if self.relative:
+                noise = np.maximum(noise, self.relative * magnitude)
+            factor = error / noise
         factor[special] = 0.0
         factor[wrong_nan | wrong_inf] = np.inf
         self.outside += int((factor > self.limit).sum())

@@ -59,3 +59,13 @@ def half_ulp(magnitude: np.ndarray, of: Precision) -> np.ndarray:
     power = (magnitude.view(np.uint64) & np.uint64(0x7FF0_0000_0000_0000)).view(np.float64)
     power *= 2.0 ** -(of.fraction_bits + 1)
     return np.maximum(power, of.half_smallest, out=power)
+
+
+def rounding(of: Precision, terms: float) -> float:
+    """One standard deviation of the error of a sum of `terms` products, relative to what is summed.
+
+    A sum of n products has n roundings of unit roundoff u, each of the size of the partial sum; in a
+    random walk these add up to u * sqrt(n) (Higham and Mary, "A New Approach to Probabilistic Rounding
+    Error Analysis", SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4).
+    """
+    return float(2.0 ** -(of.fraction_bits + 1) * math.sqrt(terms))

@@ -13,12 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from tapml_tui.backends.protocol import (
     Backend,
     BackendStatus,
-    Call,
     Executed,
     Failed,
     KernelText,
@@ -26,9 +23,7 @@ from tapml_tui.backends.protocol import (
     Prepared,
     Reply,
     State,
-    Unit,
 )
-from tapml_tui.compare.result import Status
 from tapml_tui.engine.commands import (
     Command,
     Describe,
@@ -45,20 +40,18 @@ from tapml_tui.engine.commands import (
     ToggleBreakpoint,
     Undo,
 )
-from tapml_tui.engine.events import Changed, Counts, Event, InputView, NodeResult, Snapshot, StopReason
+from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.jobs import Job
 from tapml_tui.engine.placement import REFERENCE
+from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.engine.store import open_store
-from tapml_tui.engine.table import NodeTable
-from tapml_tui.engine.units import Binding
-from tapml_tui.engine.values import load
+from tapml_tui.engine.telling import ranges_of, snapshot_of
 from trace_format import Trace, TraceError
-from trace_format.model import InputRef, NodeRef
 
 if TYPE_CHECKING:
-    from trace_format import Graph
+    pass
 
 PREPARED_AHEAD = 4096
 """How many nodes are announced to the backends at once, to be compiled in few modules."""
@@ -87,7 +80,7 @@ class _Close:
 _Message: TypeAlias = _Submitted | _Close | Reply
 
 
-class Engine:
+class Engine(Reader):
     """A debugging session over a trace.
 
     `submit` may be called from any thread, as may the reads (`snapshot`, `table`, `result`, ...);
@@ -125,7 +118,6 @@ class Engine:
         """
         if not trace.cases:
             raise TraceError("there is no case in this trace: nothing was recorded, so there is nothing to debug")
-        self.trace = trace
         self.backend_ids = tuple(backend.id for backend in backends)
         self._backends = {backend.id: backend for backend in backends}
         self._on_event = on_event
@@ -133,13 +125,10 @@ class Engine:
         self._tickets = count(1)
         self._store = open_store(trace, run_path, fetch_limit=fetch_limit, reuse=reuse)
         self.run_path = self._store.path
-        self._executor = Executor(
-            trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit
-        )
+        executor = Executor(trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit)
         targets = [one for one in self._backends if one != SOURCE]
-        self._session = Session(
-            trace, self._executor, (*self.backend_ids, REFERENCE), initial or (targets or [SOURCE])[0], mode
-        )
+        first = initial or (targets or [SOURCE])[0]
+        super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announced: set[tuple[str, str]] = set()  # (backend, signature)
@@ -152,61 +141,8 @@ class Engine:
         self._told = 0.0
         self._dirty = False
         self._closed = False
-        self.snapshot = self._snapshot()
+        self.snapshot = self._snapshot("")
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
-
-    # What anybody may read
-
-    @property
-    def graph(self) -> Graph:
-        """The graph of the present case."""
-        return self._session.view.graph
-
-    @property
-    def table(self) -> NodeTable:
-        """What the rows of the present case and mode show."""
-        return self._session.view.table
-
-    def result(self, node: int) -> NodeResult | None:
-        """What became of a node in the present case and mode, or None if it has not run."""
-        return self._session.view.results.get(node)
-
-    def unit(self, node: int) -> Unit:
-        """What a backend executes for a node: a unit without outputs where there is nothing to execute."""
-        binding = self._executor.bindings.get(self._session.view.case, node)
-        return binding.unit if isinstance(binding, Binding) else Unit((Call(self.graph.op(node), ()),), (), (), ())
-
-    def reference(self, node: int, output: int) -> np.ndarray | None:
-        """The recorded elements of an output."""
-        return self._executor.references.array(self.trace.value(self._session.view.case, NodeRef(node, output)))
-
-    def actual(self, node: int, output: int) -> np.ndarray | None:
-        """What an output was computed to be, mapped from the run file; None if it was not, or not fetched."""
-        stored = self._session.view.value(NodeRef(node, output))
-        return load(stored) if stored is not None else None
-
-    def inputs(self, node: int) -> tuple[InputView, ...]:
-        """The tensor inputs of a node."""
-        view = self._session.view
-        binding = self._executor.bindings.get(view.case, node)
-        if not isinstance(binding, Binding):
-            return ()
-        actual = self._executor.inputs(view, binding)
-        return tuple(
-            InputView(
-                label=self._label(ref),
-                spec=spec,
-                reference=self._executor.references.array(self.trace.value(view.case, ref)),
-                actual=load(stored) if stored is not None else None,
-            )
-            for ref, spec, stored in zip(binding.operands, binding.unit.inputs, actual, strict=True)
-        )
-
-    def _label(self, ref: NodeRef | InputRef) -> str:
-        if isinstance(ref, InputRef):
-            given = self.graph.inputs[ref.index]
-            return given.target or given.name
-        return self.graph.node_id(ref.node)
 
     # What anybody may ask
 
@@ -444,49 +380,19 @@ class Engine:
         self._generation += 1
         self._told, self._dirty = time.monotonic(), False
         view = self._session.view
-        rows, view.changed = _ranges(view.changed), set()
+        rows, view.changed = ranges_of(view.changed), set()
         if message is None:  # while something runs, the last answer is no news
             message = self._stopped.message if self._run is None else ""
         self.snapshot = self._snapshot(message)
         self._on_event(Changed(self.snapshot, rows, ticket))
 
-    def _snapshot(self, message: str = "") -> Snapshot:
-        session, counts = self._session, self._session.view.table.count()
-        return Snapshot(
+    def _snapshot(self, message: str) -> Snapshot:
+        return snapshot_of(
+            self._session,
             generation=self._generation,
-            case=session.view.case,
-            mode=session.view.mode,
-            cursor=session.cursor,
             running=self._run is not None,
-            activity=self._activity(),
-            progress=session.progress,
-            counts=Counts(
-                nodes=len(session.view.table),
-                passed=counts[Status.PASSED],
-                failed=counts[Status.FAILED],
-                error=counts[Status.ERROR],
-                unsupported=counts[Status.UNSUPPORTED],
-                not_run=counts[Status.NOT_RUN],
-            ),
-            breakpoints=session.breakpoints.all,
-            backends=tuple(self._states.values()),
-            stopped=self._stopped.reason,
+            states=self._states.values(),
+            compiling=self._compiling.values(),
+            stopped=self._stopped,
             message=message,
         )
-
-    def _activity(self) -> str:
-        compiling = [f"compiling {one.done}/{one.total}" for one in self._compiling.values() if one.done < one.total]
-        session = self._session
-        running = [session.view.graph.node_id(session.node)] if session.node is not None else []
-        return ", ".join(running + compiling)
-
-
-def _ranges(nodes: set[int]) -> tuple[tuple[int, int], ...]:
-    """Half-open ranges that cover a set of nodes."""
-    if not nodes:
-        return ()
-    ordered = np.sort(np.fromiter(nodes, np.int64, len(nodes)))
-    breaks = np.flatnonzero(np.diff(ordered) > 1)
-    starts = ordered[np.concatenate([[0], breaks + 1])]
-    stops = ordered[np.concatenate([breaks, [len(ordered) - 1]])] + 1
-    return tuple((int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))

@@ -116,6 +116,18 @@ def test_a_long_sequential_sum_is_healthy_beside_a_tree() -> None:
     assert not compare(tree, sequential * np.float32(1.0001), floor=floor, terms=4096).passed
 
 
+def test_an_outlier_of_a_long_sum_has_an_error_of_its_own_size() -> None:
+    reference = np.full(1000, 0.1, np.float32)
+    reference[7] = 9.774
+    actual = reference.copy()
+    actual[7] -= np.float32(1.3e-5)
+    floor = Floor(6.5e-7, 1e-7)
+    assert not compare(reference, actual, floor=floor).passed
+    assert compare(reference, actual, floor=floor, terms=1536).passed
+    actual[8] -= np.float32(1e-4)
+    assert compare(reference, actual, floor=floor, terms=1536).outside == 1
+
+
 def test_nan_is_never_a_pass() -> None:
     reference = normal()
     actual = reference.copy()

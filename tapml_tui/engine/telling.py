@@ -1,0 +1,64 @@
+"""From the state of a session to the frozen snapshot that everybody sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tapml_tui.backends.protocol import BackendStatus, Prepared
+from tapml_tui.compare.result import Status
+from tapml_tui.engine.events import Counts, Snapshot
+from tapml_tui.engine.session import Session, Stopped
+
+
+def snapshot_of(
+    session: Session,
+    *,
+    generation: int,
+    running: bool,
+    states: Iterable[BackendStatus],
+    compiling: Iterable[Prepared],
+    stopped: Stopped,
+    message: str = "",
+) -> Snapshot:
+    """The state of a session as one frozen value; see `Snapshot` for the parts."""
+    counts = session.view.table.count()
+    return Snapshot(
+        generation=generation,
+        case=session.view.case,
+        mode=session.view.mode,
+        cursor=session.cursor,
+        running=running,
+        activity=_activity(session, compiling),
+        progress=session.progress,
+        counts=Counts(
+            nodes=len(session.view.table),
+            passed=counts[Status.PASSED],
+            failed=counts[Status.FAILED],
+            error=counts[Status.ERROR],
+            unsupported=counts[Status.UNSUPPORTED],
+            not_run=counts[Status.NOT_RUN],
+        ),
+        breakpoints=session.breakpoints.all,
+        backends=tuple(states),
+        stopped=stopped.reason,
+        message=message,
+    )
+
+
+def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
+    """One line: the node under way, and how far compiling is."""
+    running = [session.view.graph.node_id(session.node)] if session.node is not None else []
+    return ", ".join([*running, *(f"compiling {one.done}/{one.total}" for one in compiling if one.done < one.total)])
+
+
+def ranges_of(nodes: set[int]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges that cover a set of nodes."""
+    if not nodes:
+        return ()
+    ordered = np.sort(np.fromiter(nodes, np.int64, len(nodes)))
+    breaks = np.flatnonzero(np.diff(ordered) > 1)
+    starts = ordered[np.concatenate([[0], breaks + 1])]
+    stops = ordered[np.concatenate([breaks, [len(ordered) - 1]])] + 1
+    return tuple((int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
