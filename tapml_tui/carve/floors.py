@@ -10,6 +10,7 @@ A chained value is only kept where it differs from the recorded one: a reference
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -59,21 +60,26 @@ def distance(reference: torch.Tensor, replayed: torch.Tensor) -> tuple[float, fl
     if count == 0:
         return 0.0, 0.0
     if count <= _CHUNK:
-        largest, norm = _norms(reference - replayed)
-        return largest, norm / count**0.5
+        largest, squares = _measure((reference - replayed).reshape(-1))
+        return largest, (squares / count) ** 0.5
     largest, squares = 0.0, 0.0
     for a, b in zip(reference.reshape(-1).split(_CHUNK), replayed.reshape(-1).split(_CHUNK), strict=True):
-        part, norm = _norms(a - b)
-        largest, squares = max(largest, part), squares + norm * norm
+        part, square = _measure(a - b)
+        largest, squares = max(largest, part), squares + square
     return largest, (squares / count) ** 0.5
 
 
-def _norms(difference: torch.Tensor) -> tuple[float, float]:
-    largest = float(torch.linalg.vector_norm(difference, float("inf")))
-    if not largest < float("inf"):  # NaN or infinite somewhere
-        difference = torch.where(torch.isfinite(difference), difference, 0.0)
-        largest = float(torch.linalg.vector_norm(difference, float("inf")))
-    return largest, float(torch.linalg.vector_norm(difference))
+def _measure(difference: torch.Tensor) -> tuple[float, float]:
+    """Largest magnitude and sum of squares. aminmax and dot are several times faster than vector_norm here."""
+    if difference.is_complex():
+        difference = difference.abs()
+    least, most = torch.aminmax(difference)
+    largest = max(-least.item(), most.item())
+    if not math.isfinite(largest):
+        difference = torch.nan_to_num(difference, 0.0, 0.0, 0.0)
+        least, most = torch.aminmax(difference)
+        largest = max(-least.item(), most.item())
+    return abs(largest), torch.dot(difference, difference).item()
 
 
 def bound(value: torch.Tensor) -> Floor:
