@@ -1,4 +1,4 @@
-"""Mutations of a small trace: whatever the bytes are, only TraceError comes out, soon, in little memory.
+"""Mutations of a small trace, a run, and a .safetensors: whatever the bytes are, only TraceError comes out, soon, in little memory.
 
     python tests/trace_format/fuzz.py --count 100000 [--seed N]
 
@@ -8,6 +8,7 @@ prints the seed first, and on a failure the number of the mutant, which `--only`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -21,10 +22,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.trace_format.samples import small_trace
-from trace_format import Graph, InputRef, NodeRef, Trace, TraceError, open_trace, recover, verify
-from trace_format.records import CRC, HEADER, MAGIC, MARKER, Record, layout, read_header, tail_bytes
+import numpy as np
 
+from tests.trace_format.samples import small_trace, write_safetensors
+from trace_format import (
+    Graph,
+    InputRef,
+    NodeRef,
+    RunOutput,
+    RunRecord,
+    Trace,
+    TraceError,
+    open_run,
+    open_trace,
+    read_run,
+    recover,
+    verify,
+)
+from trace_format.records import CRC, HEADER, MAGIC, MARKER, Record, layout, read_header, tail_bytes
+from trace_format.safetensors_file import SafetensorsFile
+
+BASE = "ab" * 32
 SECONDS = 5  # for one mutant, on a busy machine
 MEMORY = 768 << 20  # of addresses, above what the program has at the start
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
@@ -130,6 +148,15 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
 )  # fmt: skip
 
 
+def small_run(path: Path) -> bytes:
+    """A run of two records."""
+    with open_run(path, BASE) as run:
+        output = RunOutput("float32", (2, 2))
+        run.append(RunRecord("a", "n", "c", "target", outputs=(output,)), [np.eye(2, dtype=np.float32)])
+        run.append(RunRecord("b", "n", "c", "target", status="error", stage="run", reason="no"))
+    return path.read_bytes()
+
+
 def mutant(original: bytes, seed: int, number: int) -> bytes:
     """Mutant number `number` of a seed."""
     rng = random.Random(f"{seed}/{number}")
@@ -205,6 +232,30 @@ def judge(path: Path, out: Path, deep: bool) -> None:
         assert not findings, findings
 
 
+def judge_run(path: Path) -> None:
+    """Read a run, then append to it; what was appended must come back."""
+    with contextlib.suppress(TraceError), read_run(path) as run:
+        for record in run.records():
+            for output in record.outputs:
+                attempt(run.array, output)
+                attempt(run.block, output)
+    with contextlib.suppress(TraceError), open_run(path, BASE) as run:
+        added = run.append(RunRecord("new", "n", "c", "b", outputs=(RunOutput("int64", (2,)),)), [np.array([5, 6])])
+        assert run.array(added.outputs[0]).tolist() == [5, 6]
+        with read_run(path) as again:
+            assert again.get("new") == added
+    verify(path)
+
+
+def judge_weights(path: Path) -> None:
+    """Parse a .safetensors; what it lists must lie in it."""
+    with contextlib.suppress(TraceError):
+        file = SafetensorsFile(path.parent, path.name)
+        for entry in file.entries.values():
+            assert 0 <= entry.offset <= entry.offset + entry.nbytes <= file.size
+        file.close()
+
+
 def fuzz(count: int, seed: int, only: int | None = None) -> int:
     """Judge mutants; returns how many failed. Prints what is needed to repeat them."""
     print(f"seed {seed}", flush=True)
@@ -216,12 +267,23 @@ def fuzz(count: int, seed: int, only: int | None = None) -> int:
         original = small_trace(Path(folder, "original.trace")).read_bytes()
         assert len(original) < 8192, len(original)
         path, out = Path(folder, "mutant.trace"), Path(folder, "recovered.trace")
+        weights = write_safetensors(
+            Path(folder, "w.safetensors"), {"a": ("F32", [2], b"8 bytes!"), "b": ("I8", [], b"x")}
+        )
+        run, original_weights = small_run(Path(folder, "r.run")), weights.read_bytes()
         for number in range(count) if only is None else (only,):
-            path.write_bytes(mutant(original, seed, number))
             began = time.monotonic()
             signal.alarm(SECONDS)
             try:
-                judge(path, out, deep=number % 4 == 0 or only is not None)
+                if number % 16 == 1:
+                    path.write_bytes(mutant(run, seed, number))
+                    judge_run(path)
+                elif number % 16 == 2:
+                    weights.write_bytes(mutant(original_weights, seed, number))
+                    judge_weights(weights)
+                else:
+                    path.write_bytes(mutant(original, seed, number))
+                    judge(path, out, deep=number % 4 == 0 or only is not None)
             except BaseException as error:
                 failed += 1
                 print(f"mutant {number} of seed {seed}: {error!r}", flush=True)
