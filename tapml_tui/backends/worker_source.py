@@ -5,8 +5,6 @@ Started with `python -m`; imported by nobody.
 
 from __future__ import annotations
 
-import os
-
 from tapml_tui.backends.child import Channel, limit_resources
 from tapml_tui.backends.executing import Execution, Wanted, serve
 from tapml_tui.backends.frames import Header
@@ -31,7 +29,7 @@ def main() -> None:
 
     from tapml_tui import operators
 
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    # As many threads as torch takes by itself, as carving did: a sum split otherwise has other last bits.
     channel.send({"op": "ready", "version": torch.__version__})
     store: TensorStore[torch.Tensor] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
 
