@@ -236,15 +236,10 @@ class Engine(Reader):
 
     def _submitted(self, submitted: _Submitted) -> None:
         """Carry a command out now, or after the run under way."""
-        command = submitted.command
-        if isinstance(command, Interrupt):
-            self._answer(submitted.ticket, self._interrupt())
-        elif isinstance(command, Describe):
-            self._answer(submitted.ticket, self._describe(command.node))
-        elif self._run is not None:
-            self._waiting.append(submitted)
-        else:
+        if self._run is None or isinstance(submitted.command, Interrupt | Describe):
             self._begin(submitted)
+        else:
+            self._waiting.append(submitted)
 
     def _begin(self, submitted: _Submitted) -> None:
         try:
@@ -279,6 +274,10 @@ class Engine(Reader):
                 return self._announced_after(session.select(session.view.case, mode))
             case SelectCase(case):
                 return self._announced_after(session.select(case, session.view.mode))
+            case Interrupt():
+                return self._interrupt()
+            case Describe(node):
+                return self._describe(node)
             case ToggleBreakpoint(breakpoint_):
                 return session.toggle(breakpoint_)
             case Rewind():

@@ -17,7 +17,7 @@ from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.placement import Placement
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
-from tapml_tui.engine.units import Binding, executed
+from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.view import View
 from trace_format import Trace, TraceError
 
@@ -189,13 +189,16 @@ class Session:
         for needed in [*view.needed(node), *([node] if again and view.fresh(node) else [])]:
             self.node = needed
             for coming in ahead if not again else ():
-                if not self._executor.send_ahead(view, coming):
-                    break
+                try:
+                    if not self._executor.send_ahead(view, coming):
+                        break
+                except TraceError:
+                    break  # it is said when the node is visited
             this = needed == node
             try:
                 yield from self._judge.visit(view, needed, retry=retry and this, whole=whole and this)
             except TraceError as error:
-                self._judge.give_up(view, needed, f"the trace is damaged here: {error}")
+                self._judge.give_up(view, needed, f"{DAMAGED}: {error}")
         if again:
             view.refresh(node + 1)  # what it hands on may be something else now
 

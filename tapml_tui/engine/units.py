@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
 from tapml_tui.engine.commands import Mode
-from trace_format import Trace
+from trace_format import Trace, TraceError
 from trace_format.model import Argument, InputRef, Named, NodeRef, Value
 
 Ref: TypeAlias = NodeRef | InputRef
+
+DAMAGED = "the trace is damaged here"
 
 KEPT = 4096
 """Bindings that are kept: some windows of nodes in flight, with room for the views."""
@@ -122,11 +124,15 @@ class Bindings:
         self._kept: OrderedDict[tuple[int, int], Binding | Unbound] = OrderedDict()
 
     def get(self, case: int, node: int) -> Binding | Unbound:
-        """The binding of a node in a case."""
+        """The binding of a node in a case; where the trace is damaged, a node that no backend executes."""
         key = (case, node)
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = bind(self._trace, case, node)
+            try:
+                found = bind(self._trace, case, node)
+            except TraceError as error:
+                found = Unbound(f"{DAMAGED}: {error}")
+            self._kept[key] = found
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found

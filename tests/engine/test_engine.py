@@ -28,7 +28,7 @@ from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tests.engine.numpy_backend import NumpyBackend, Unsupported
 from tests.engine.toys import Driver, Toy, mlp
-from trace_format import TraceError
+from trace_format import TraceError, open_trace
 from trace_format.model import InputRef, NodeRef
 
 
@@ -281,3 +281,22 @@ def test_what_cannot_be_compared_is_not_run_with_a_reason(tmp_path: Path, mode: 
         assert "left out" in driver.engine.result(4).reason
         # Isolated, the node that reads what was left out has no input; chained, its producer computes it.
         assert (counts.passed, counts.not_run) == ((6, 3) if mode is Mode.ISOLATED else (7, 2))
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_damaged_trace_costs_only_the_nodes_that_are_damaged(tmp_path: Path, mode: Mode) -> None:
+    path = tmp_path / "t.trace"
+    trace = mlp().write(path)
+    block = trace.block(trace.value(0, NodeRef(4)))
+    assert block is not None
+    trace.close()
+    raw = bytearray(path.read_bytes())
+    raw[block.offset] ^= 0xFF  # the recorded value of a node
+    at = raw.find(b"layers.2/aten.add.Tensor#0")  # and the record of another
+    raw[at] ^= 0x01
+    path.write_bytes(raw)
+    with Driver(open_trace(path), mode=mode) as driver:
+        counts = driver.do(RunNodes()).counts
+        assert counts.passed >= 4 and counts.failed == counts.error == 0 and counts.not_run >= 2
+        assert "damaged" in driver.engine.result(4).reason
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.END
