@@ -1,4 +1,4 @@
-"""Mutations of a small trace, a run, and a .safetensors: whatever the bytes are, only TraceError comes out, soon, in little memory.
+"""Mutants of a small trace, a run, a .safetensors: only TraceError comes out, soon, in little memory.
 
     python tests/trace_format/fuzz.py --count 100000 [--seed N]
 
