@@ -45,11 +45,13 @@ def run(
     from tapml_tui.ui.header import who
     from tapml_tui.ui.inbox import Inbox
     from tapml_tui.ui.logfile import open_log
-    from trace_format import open_trace
+    from trace_format import TraceError, open_trace
 
     open_log()
     inbox = Inbox()
     with open_trace(trace_path) as trace:
+        if not trace.cases:
+            raise TraceError("this trace has no case: nothing was recorded, carve it again")
         run_path = Path(session) if session is not None else None
         engine = Engine(trace, make_backends(options), on_event=inbox.put, run_path=run_path)
         try:

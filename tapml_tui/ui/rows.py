@@ -50,6 +50,8 @@ class RowState:
 
 def state_of(table: NodeTable, start: int, stop: int, cursor: int) -> RowState:
     """The state of the nodes [start, stop). Nodes before the cursor count as done."""
+    if start >= stop:  # a graph without operators
+        return RowState(Status.NOT_RUN, Verdict.NONE, 0.0, " ", stale=False, breakpoint=False, done=0, total=0)
     worst = table.worst(start, stop)
     flags = table.flags[start:stop]
     status = table.status[start:stop]

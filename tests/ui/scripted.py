@@ -95,7 +95,11 @@ class ScriptedEngine:
         self.script = script or {}
         self.backend_ids = ("source", "target")
         self.trace = SimpleNamespace(
-            path=Path(trace_name), cases=[Case(f"case{i}", 0) for i in range(cases)], graphs=[self.graph]
+            path=Path(trace_name),
+            cases=[Case(f"case{i}", 0) for i in range(cases)],
+            graphs=[self.graph],
+            damage=(),
+            complete=True,
         )
         self.table = NodeTable(len(self.graph), self.backend_ids)
         self.table.backend[:] = 1

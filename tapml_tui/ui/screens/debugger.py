@@ -69,6 +69,10 @@ class DebuggerScreen(Verbs, Screen[None]):
         """Show what is selected."""
         self.tree_view.plain_colors = self.app.no_color or self.app.console.color_system == "standard"
         self._show_subject()
+        trace = self.engine.trace
+        if trace.damage or not trace.complete:
+            what = trace.damage[0] if trace.damage else "it ends before its summary"
+            self.say(f"This trace is damaged: {what}. What can be read is shown.")
 
     @property
     def tree_view(self) -> OperatorTree:

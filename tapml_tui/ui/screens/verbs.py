@@ -122,6 +122,8 @@ class Verbs(Base):
 
     def _switch(self, start: int, stop: int) -> None:
         """To the backend after the present one; a mixture goes to the last (the target)."""
+        if self._empty():
+            return
         ids = self.engine.backend_ids
         placed = self.engine.table.backend[start:stop]
         present = int(placed[0])
@@ -131,19 +133,27 @@ class Verbs(Base):
 
     def action_breakpoint(self) -> None:
         """Set or remove a breakpoint at the first node of the selected row."""
-        node = self.tree_view.span[0]
-        self._toggle(c.BreakpointKind.NODE, self.engine.graph.node_id(node))
+        if not self._empty():
+            self._toggle(c.BreakpointKind.NODE, self.engine.graph.node_id(self.tree_view.span[0]))
+
+    def _empty(self) -> bool:
+        if len(self.engine.graph) > 0:
+            return False
+        self.say("This graph has no operators.")
+        return True
 
     def _toggle(self, kind: c.BreakpointKind, pattern: str = "") -> None:
         self._submit(c.ToggleBreakpoint(c.Breakpoint(kind, pattern)))
 
     def action_break_operator(self) -> None:
         """Stop before every node with the selected operator."""
-        self._toggle(c.BreakpointKind.OPERATOR, _literal(self.engine.graph.op(self.tree_view.span[0])))
+        if not self._empty():
+            self._toggle(c.BreakpointKind.OPERATOR, _literal(self.engine.graph.op(self.tree_view.span[0])))
 
     def action_break_path(self) -> None:
         """Stop before every node under the selected path."""
-        self._toggle(c.BreakpointKind.PATH, _literal(self.engine.graph.path(self.tree_view.span[0])) + "*")
+        if not self._empty():
+            self._toggle(c.BreakpointKind.PATH, _literal(self.engine.graph.path(self.tree_view.span[0])) + "*")
 
     def action_break_mismatch(self) -> None:
         """Stop after the first mismatch."""

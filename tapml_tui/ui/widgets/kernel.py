@@ -61,7 +61,7 @@ class KernelPane(Pane):
         while len(self._texts) > KEPT_KERNELS:
             self._texts.popitem(last=False)
         if self.subject is not None:
-            self.update_lines(same=True)
+            self.draw(same=True)
 
     def _error(self, node: int) -> list[Line]:
         result = self.engine.result(node)

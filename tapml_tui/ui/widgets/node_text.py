@@ -84,7 +84,7 @@ class ComparePane(Pane):
         """Put the picture under the numbers, if they are still those of the same result."""
         if message.result is self._pictured and message.picture:
             self._picture = message.picture
-            self.update_lines(same=True)
+            self.draw(same=True)
 
 
 class CodePane(Pane):

@@ -14,6 +14,7 @@ from tapml_tui.ui import lines, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.line_view import LineView
+from trace_format import TraceError
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
@@ -59,7 +60,14 @@ class Pane(LineView):
             subject.just_ran,
         )
         self.subject = subject
-        self.update_lines(same=same)
+        self.draw(same=same)
+
+    def draw(self, *, same: bool) -> None:
+        """Compute the lines again; what is damaged in the trace is said, and hurts nothing else."""
+        try:
+            self.update_lines(same=same)
+        except TraceError as error:
+            self.set_lines(lines.wrap(f"The trace is damaged here: {error}", self.room, theme.UNSUPPORTED))
 
     def update_lines(self, *, same: bool) -> None:
         """Compute the lines again; `same` if the subject is the one of before."""
@@ -68,7 +76,7 @@ class Pane(LineView):
     def on_resize(self) -> None:
         """Text is laid out for a width."""
         if self.subject is not None:
-            self.update_lines(same=True)
+            self.draw(same=True)
 
     @property
     def room(self) -> int:
