@@ -53,7 +53,7 @@ from trace_format import Trace, TraceError
 if TYPE_CHECKING:
     pass
 
-PREPARED_AHEAD = 4096
+PREPARED_AHEAD = 2048
 """How many nodes are announced to the backends at once, to be compiled in few modules."""
 
 EVENT_INTERVAL = 0.03
@@ -131,6 +131,7 @@ class Engine(Reader):
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
+        self._announced_until = 0
         self._announced: set[tuple[str, str]] = set()  # (backend, signature)
         self._waiting: deque[_Submitted] = deque()
         self._running: _Submitted | None = None
@@ -339,6 +340,7 @@ class Engine(Reader):
             except Exception as error:  # whatever it is, the command is answered and the session goes on
                 self._end(self._fault(error))
             if self._awaited is None:  # between two nodes: a long run need not end first
+                self._announce_further()
                 while self._waiting and isinstance(self._waiting[0].command, BETWEEN_NODES):
                     self._begin(self._waiting.popleft())
 
@@ -363,15 +365,22 @@ class Engine(Reader):
         self._announce()
         return stopped
 
-    def _announce(self) -> None:
-        """Say what will be executed soon, each signature once."""
-        cursor = self._session.cursor
-        for backend, units in self._session.units_ahead(cursor, cursor + PREPARED_AHEAD).items():
+    def _announce(self, start: int | None = None) -> None:
+        """Say what will be executed soon, from `start` or the cursor on, each signature once."""
+        start = self._session.cursor if start is None else start
+        self._announced_until = start + PREPARED_AHEAD
+        for backend, units in self._session.units_ahead(start, self._announced_until).items():
             new = {unit.signature: unit for unit in units}
             fresh = [unit for signature, unit in new.items() if (backend, signature) not in self._announced]
             self._announced.update((backend, signature) for signature in new)
             if fresh and backend in self._backends:
                 self._backends[backend].prepare(fresh)
+
+    def _announce_further(self) -> None:
+        """While a run comes near the end of what was announced, announce what is behind that."""
+        node = self._session.node
+        if node is not None and self._announced_until - PREPARED_AHEAD // 2 <= node < self._announced_until:
+            self._announce(self._announced_until)
 
     # Events
 

@@ -300,3 +300,15 @@ def test_a_damaged_trace_costs_only_the_nodes_that_are_damaged(tmp_path: Path, m
         assert counts.passed >= 4 and counts.failed == counts.error == 0 and counts.not_run >= 2
         assert "damaged" in driver.engine.result(4).reason
         assert driver.step(Verb.CONTINUE).stopped is StopReason.END
+
+
+def test_a_long_run_announces_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapml_tui.engine.engine.PREPARED_AHEAD", 8)
+    toy = Toy()
+    for number in range(40):
+        toy.call("aten.add.Tensor", InputRef(0), number)
+    with Driver(toy.write(tmp_path / "t.trace")) as driver:
+        driver.step(Verb.OVER)
+        assert len(driver.target.prepared) == 8
+        driver.step(Verb.CONTINUE)
+        assert len(driver.target.prepared) == 40 == len(set(driver.target.prepared))
