@@ -32,15 +32,34 @@ def test_program_computes_what_the_unit_says(wanted: Unit) -> None:
     import torch
 
     from tapml_tui import operators
-    from tapml_tui.backends.compiler.exported import export_unit
+    from tapml_tui.backends.compiler.exported import decompose, export_unit
 
     torch.manual_seed(0)
     tensors = [torch.randn(spec.shape) for spec in wanted.inputs]
-    for program in (export_unit(wanted), export_unit(wanted).run_decompositions()):
+    for program in (export_unit(wanted), decompose(export_unit(wanted))):
         got = program.module(check_guards=False)(*tensors) if tensors else program.graph_module()
         expected = operators.call_unit(wanted, tensors, max_output_bytes=1 << 20)
         for one, other in zip(operators.flat_outputs(got), expected, strict=True):
             torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("op", ["diff", "layer_norm", "_safe_softmax", "scaled_dot_product_attention", "std"])
+def test_decomposition_is_that_of_torch(op: str) -> None:
+    from tapml_tui.backends.compiler.exported import decompose, export_unit
+
+    q = TensorSpec("float32", (1, 2, 4, 8))
+    args = {
+        "layer_norm": [X, (8,)],
+        "_safe_softmax": [X, -1],
+        "scaled_dot_product_attention": [X, X, X],
+    }.get(op, [X])
+    out = {"diff": TensorSpec("float32", (1, 2, 4, 7)), "std": TensorSpec("float32", ())}.get(op, q)
+    program = export_unit(unit(f"aten.{op}.default", args, [q], [out]))
+    ours, theirs = (
+        [str(n.target) for n in p.graph.nodes if n.op == "call_function"]
+        for p in (decompose(program), program.run_decompositions())
+    )
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(

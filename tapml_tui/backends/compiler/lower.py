@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
 from tapml_tui.backends import messages
-from tapml_tui.backends.compiler.exported import NotExportable, export_unit
+from tapml_tui.backends.compiler.exported import NotExportable, decompose, export_unit
 from tapml_tui.backends.operands import OperandError
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
 from tapml_tui.operators import OperatorRefused
@@ -93,9 +93,9 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
         reason, detail = messages.of_exception(error)
         raise NotLowered(f"torch cannot infer the shapes: {reason}", detail, unsupported=True) from None
     attempts: list[tuple[str, str]] = []
-    for way, decompose in (("without decomposition", False), ("with decomposition", True)):
+    for way, prepare in (("without decomposition", None), ("with decomposition", decompose)):
         try:
-            module = from_exported_program(program, run_ep_decomposition=decompose)
+            module = from_exported_program(prepare(program) if prepare else program, run_ep_decomposition=False)
         except Exception as error:  # asserts, KeyErrors and TVM's own: the importer refuses in many ways
             attempts.append((way, "\n".join(messages.of_exception(error))))
             continue
@@ -113,8 +113,8 @@ def warm_up() -> None:
     spec = TensorSpec("float32", (2,))
     call = Call("aten.relu.default", (UnitInput(0),))
     program = export_unit(Unit((call,), (spec,), (spec,), (CallResult(0),)))
-    for decompose in (False, True):
-        from_exported_program(program, run_ep_decomposition=decompose)
+    for each in (program, decompose(program)):
+        from_exported_program(each, run_ep_decomposition=False)
 
 
 def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
