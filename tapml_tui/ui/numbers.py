@@ -52,7 +52,9 @@ def milliseconds(value: float) -> str:
 
 def scientific(value: float) -> str:
     """An error or a floor in two digits: nobody compares the third."""
-    return f"{value:.2g}" if math.isfinite(value) else number(value)
+    if not math.isfinite(value):
+        return number(value)
+    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.2g}"
 
 
 def size(count: float) -> str:
