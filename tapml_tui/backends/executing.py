@@ -46,6 +46,7 @@ class Execution:
     ticket: int
     stage: Stage = Stage.UPLOAD
     bytes_up: int = 0
+    bytes_down: int = 0
     ms: float = 0.0
     _began: float = field(default=0.0, repr=False)
 
@@ -71,7 +72,7 @@ class Execution:
                 "outputs": [None if array is None else [array.dtype.name, list(array.shape)] for array in arrays],
                 "ms": self.ms,
                 "bytes_up": self.bytes_up,
-                "bytes_down": sum(block.nbytes for block in blocks),
+                "bytes_down": self.bytes_down,
                 "identity": identity,
             },
             blocks,

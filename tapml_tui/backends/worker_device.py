@@ -137,24 +137,42 @@ class _Device:
         machine = session.machine(request["library"]) if function else None
         execution.enter(Stage.RUN)
         if machine is None:
-            results = [inputs[source] for source in identity]
-        else:
-            # Not `machine[function](*inputs)`: that poisons the session where Relax hands an input back.
-            machine.set_input(function, *inputs)
-            machine.invoke_stateful(function)
-            outputs = machine.get_outputs(function)
-            results = [outputs] if hasattr(outputs, "numpy") else list(outputs)
-            if not session.synchronous:
-                session.device.sync()
+            self._hand_on(session, request, execution, [(operands[i], inputs[i]) for i in identity])
+            return
+        # Not `machine[function](*inputs)`: that poisons the session where Relax hands an input back.
+        machine.set_input(function, *inputs)
+        machine.invoke_stateful(function)
+        outputs = machine.get_outputs(function)
+        results = [outputs] if hasattr(outputs, "numpy") else list(outputs)
+        if not session.synchronous:
+            session.device.sync()
+        if len(results) != len(request["result_keys"]):
+            raise ValueError(f"the kernel gave {len(results)} outputs, {len(request['result_keys'])} were recorded")
         sizes = [_size(result) for result in results]
         wanted = [size <= request["fetch_limit"] for size in sizes]
-        execution.enter(Stage.FETCH, quick=sum(itertools.compress(sizes, wanted)) <= _QUICK_FETCH)
+        execution.bytes_down = sum(itertools.compress(sizes, wanted))
+        execution.enter(Stage.FETCH, quick=execution.bytes_down <= _QUICK_FETCH)
         for key, result, size in zip(request["result_keys"], results, sizes, strict=True):
             session.tensors.put(key, result, size)
-        arrays = [
-            _fetch(result, size) if want else None for result, size, want in zip(results, sizes, wanted, strict=True)
-        ]
-        execution.send_outputs(arrays, identity=machine is None)
+        arrays = [_fetch(r, size) if want else None for r, size, want in zip(results, sizes, wanted, strict=True)]
+        execution.send_outputs(arrays)
+
+    def _hand_on(
+        self, session: _Session, request: Header, execution: Execution, inputs: list[tuple[Operand, Any]]
+    ) -> None:
+        """An identity: the handle is the result, and bytes that lie in a file here need not come over the link."""
+        arrays: list[np.ndarray | None] = []
+        for key, (operand, tensor) in zip(request["result_keys"], inputs, strict=True):
+            size = _size(tensor)
+            session.tensors.put(key, tensor, size)
+            if size > request["fetch_limit"]:
+                arrays.append(None)
+            elif operand.bytes is not None:
+                arrays.append(read_operand(operand))
+            else:
+                execution.bytes_down += size
+                arrays.append(_fetch(tensor, size))
+        execution.send_outputs(arrays, identity=True)
 
     def _lost(self, execution: Execution, error: BaseException) -> None:
         reason, detail = messages.of_exception(error)

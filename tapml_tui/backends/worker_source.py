@@ -54,7 +54,9 @@ def main() -> None:
         for key, array in zip(request["result_keys"], arrays, strict=False):
             # A copy: an output that is a view must not keep all of a large input.
             store.put(key, operators.from_numpy(array.copy()), array.nbytes)
-        execution.send_outputs([a if a.nbytes <= request["fetch_limit"] else None for a in arrays])
+        wanted = [array if array.nbytes <= request["fetch_limit"] else None for array in arrays]
+        execution.bytes_down = sum(array.nbytes for array in wanted if array is not None)
+        execution.send_outputs(wanted)
 
     torch.empty(1, device="meta").add(1)  # torch loads its shape inference here, 1 s: not in the first step
     serve(channel, wanted, {"execute": execute})
