@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual import events
 
-from tapml_tui.backends.protocol import State
+from tapml_tui.backends.protocol import BackendStatus, State
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tapml_tui.ui.screens.help import HelpScreen
@@ -156,6 +156,19 @@ async def test_search_goes_along_and_opens_folds(debugging: Start) -> None:
         await d.press("comma")
         assert d.tree.node == first
         assert d.tree.has_focus
+
+
+async def test_news_of_a_backend_does_not_wipe_out_an_answer(debugging: Start) -> None:
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.press("c")
+        await d.at(5)
+        assert "layers.1" in d.message
+        await d.press("slash", *"tanh", "enter")
+        await d.until(lambda: ". next" in d.message)
+        generation = d.engine.snapshot.generation
+        d.engine._backends["target"]._sink(BackendStatus("target", State.READY, latency_ms=7.0))
+        await d.until(lambda: d.engine.snapshot.generation > generation and "7.0 ms" in d.text)
+        assert ". next" in d.message
 
 
 async def test_search_for_nothing_says_so_and_escape_returns(debugging: Start) -> None:

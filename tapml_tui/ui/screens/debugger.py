@@ -48,6 +48,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         self.inbox = inbox
         self.user = user
         self.words = ""
+        self._message = ""  # the engine's, as it was last seen
         self.log_lines: deque[LogLine] = deque(maxlen=KEPT_LOG_LINES)
         self._cursor = engine.snapshot.cursor
         self._ran = (0, 0)  # nodes [start, stop) that the last step executed
@@ -137,7 +138,8 @@ class DebuggerScreen(Verbs, Screen[None]):
         tree = self.tree_view
         tree.engine_changed()
         snapshot = self.engine.snapshot
-        if snapshot.message:
+        if snapshot.message != self._message:  # an old one, told again, is no answer to the last key
+            self._message = snapshot.message
             self.words = ""
         if not snapshot.running and snapshot.cursor != self._cursor:
             self._ran = (self._cursor, snapshot.cursor) if snapshot.cursor > self._cursor else (0, 0)

@@ -81,7 +81,7 @@ class Pane(LineView):
     @property
     def room(self) -> int:
         """Cells in a line."""
-        return max(self.size.width - 1, 20)
+        return max(self.size.width - 1, 12)
 
 
 class MakesPane(Protocol):
