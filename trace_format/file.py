@@ -50,6 +50,23 @@ def map_file(descriptor: int, shown: str) -> mmap.mmap:
         raise CannotOpen(f"cannot map {shown}: {error}") from None
 
 
+class _Unmapped:
+    """A file that slices like its mapping, but whose pages stay out of our memory.
+
+    A fault maps 16 pages around the one that is touched: a few thousand small records, scattered
+    between tensors, would make hundreds of MiB resident.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __getitem__(self, window: slice) -> bytes:
+        found = os.pread(self._descriptor, window.stop - window.start, window.start)
+        if len(found) < window.stop - window.start:
+            raise Truncated("the file became shorter while it was read", window.start)
+        return found
+
+
 class TraceFile:
     """A trace or a run, mapped read-only. `header_end` is where the records after the header begin."""
 
@@ -81,6 +98,7 @@ class TraceFile:
                 raise NotATrace(f"{shown} is empty")
             self.data = map_file(descriptor, shown)
             self._descriptor = descriptor
+            self._unmapped = _Unmapped(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -117,14 +135,14 @@ class TraceFile:
             IndexInvalid: If it is of another.
             RecordDamaged, Truncated, LimitExceeded: If it is none.
         """
-        record = read_header(self.data, offset, self.size)
+        record = read_header(self._unmapped, offset, self.size)
         if record.opcode != opcode:
             raise IndexInvalid(f"a {op_name(record.opcode)} record where a {op_name(opcode)} should be", offset)
         return record
 
     def body(self, offset: int, opcode: Op) -> bytes:
         """A checked copy of the body of the record at an offset."""
-        return read_body(self.data, self.record(offset, opcode))
+        return read_body(self._unmapped, self.record(offset, opcode))
 
     def table(self, offset: int, opcode: Op) -> memoryview:
         """A view of a body, checked. It is read past the mapping, which thus stays out of our memory.
@@ -133,14 +151,10 @@ class TraceFile:
             RecordDamaged: If its checksum does not match.
         """
         record = self.record(offset, opcode)
-        crc, at, end = body_seed(self.data, record), record.body, record.body + record.body_size
-        while at < end:
-            chunk = os.pread(self._descriptor, min(_CHUNK, end - at), at)
-            if not chunk:
-                raise Truncated("the file became shorter while it was read", at)
-            crc = zlib.crc32(chunk, crc)
-            at += len(chunk)
-        check_body(self.data, record, crc)
+        crc, end = body_seed(self._unmapped, record), record.body + record.body_size
+        for at in range(record.body, end, _CHUNK):
+            crc = zlib.crc32(self._unmapped[at : min(at + _CHUNK, end)], crc)
+        check_body(self._unmapped, record, crc)
         return memoryview(self.data)[record.body : end]
 
     def close(self) -> None:

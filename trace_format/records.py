@@ -6,7 +6,7 @@ import struct
 import zlib
 from enum import IntEnum
 from mmap import mmap
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from trace_format import limits
 from trace_format.errors import LimitExceeded, RecordDamaged, Truncated
@@ -23,6 +23,13 @@ CRC = struct.Struct("<I")
 TRAILER = struct.Struct("<QII8s")  # offset of the summary, CRC of that offset, 0, magic
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
+
+
+class Sliced(Protocol):
+    """A file that gives the bytes of a window of it: a mapping, or something that reads."""
+
+    def __getitem__(self, window: slice, /) -> bytes | bytearray | memoryview:
+        """The bytes from `window.start` to `window.stop`."""
 
 
 class Op(IntEnum):
@@ -106,7 +113,7 @@ def content_key(record: Record) -> bytes:
     return struct.pack("<IQI", record.opcode, record.bulk_size, record.body_size)
 
 
-def read_header(data: Buffer, offset: int, size: int) -> Record:
+def read_header(data: Sliced, offset: int, size: int) -> Record:
     """The record that begins at `offset`.
 
     Args:
@@ -145,7 +152,7 @@ def body_limit(opcode: int) -> int:
     return limits.MAX_INDEX_BODY if opcode in _TABLES else limits.MAX_RECORD_BODY
 
 
-def read_body(data: Buffer, record: Record) -> bytes:
+def read_body(data: Sliced, record: Record) -> bytes:
     """A copy of the body, checked.
 
     Raises:
@@ -156,7 +163,7 @@ def read_body(data: Buffer, record: Record) -> bytes:
     return body
 
 
-def check_body(data: Buffer, record: Record, crc: int) -> None:
+def check_body(data: Sliced, record: Record, crc: int) -> None:
     """Compare a body's CRC with the stored one.
 
     Raises:
@@ -178,7 +185,7 @@ def check_large_body(data: Buffer, record: Record) -> None:
     check_body(data, record, crc)
 
 
-def body_seed(data: Buffer, record: Record) -> int:
+def body_seed(data: Sliced, record: Record) -> int:
     """Where the CRC of a body starts from: the CRC of its header."""
     at = record.offset + CHECKED
     return int.from_bytes(data[at : at + CRC.size], "little")
