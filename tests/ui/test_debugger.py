@@ -11,10 +11,13 @@ import pytest
 from textual import events
 
 from tapml_tui.backends.protocol import BackendStatus, State
+from tapml_tui.compare.result import Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.table import BREAKPOINT, STALE
+from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.screens.help import HelpScreen
 from tapml_tui.ui.screens.too_small import TooSmallScreen
+from tapml_tui.ui.widgets.line_view import LineView
 from tests.engine.toys import mlp
 from tests.ui.conftest import half_zero
 
@@ -276,6 +279,28 @@ async def test_help_opens_for_the_focus_and_closes(debugging: Start) -> None:
         assert "in a window on values" in d.text
         await d.press("q")
         assert not isinstance(d.app.screen, HelpScreen)
+
+
+async def test_help_scrolls(debugging: Start) -> None:
+    async with debugging(size=(80, 24)) as d:
+        await d.press("question_mark")
+        first = d.text
+        await d.press("pagedown")
+        assert d.text != first
+        await d.press("end")
+        assert SENTENCES[Verdict.HEALED][:20] in d.text
+        assert "One row up" not in d.text
+
+
+async def test_a_long_text_scrolls_and_shows_where_it_is(debugging: Start) -> None:
+    async with debugging(size=(60, 16)) as d:
+        await d.press("s", "up", "4", "tab")
+        pane = d.app.focused
+        assert isinstance(pane, LineView)
+        assert len(pane.lines) > pane.size.height
+        assert pane.show_vertical_scrollbar
+        await d.press("pagedown")
+        assert pane.scroll_offset.y > 0
 
 
 async def test_the_palette_finds_an_action_and_does_it(debugging: Start) -> None:
