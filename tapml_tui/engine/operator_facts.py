@@ -41,7 +41,7 @@ class Choice(NamedTuple):
 
 def choice_of(call: Call) -> Choice | None:
     """Which output of a call holds indices among which ties are free, if any does."""
-    _, name, overload = call.op.split(".", 2)
+    name, overload = _name(call.op)
     if overload == "stable" or not call.args or not isinstance(call.args[0], UnitInput):
         return None
     values = call.args[0].index
@@ -54,11 +54,17 @@ def choice_of(call: Call) -> Choice | None:
     return Choice(0 if name == "argsort" else 1, values, dim) if isinstance(dim, int) else None
 
 
+def _name(op: str) -> tuple[str, str]:
+    """Name and overload; a trace may call an operator anything, also nothing."""
+    _, name, overload = (*op.split(".", 2), "", "")[:3]
+    return name, overload
+
+
 def _argument(call: Call, position: int, default: CallArgument) -> CallArgument:
     return dict(call.kwargs).get("dim", call.args[position] if len(call.args) > position else default)
 
 
 def summed_terms(unit: Unit, output: tuple[int, ...]) -> float:
     """How many products an element of an output of this shape sums, as far as shapes tell."""
-    multiplies = unit.calls[0].op.split(".", 2)[1] in _MULTIPLIES
+    multiplies = _name(unit.calls[0].op)[0] in _MULTIPLIES
     return terms_of([spec.shape for spec in unit.inputs], output, multiplies=multiplies)

@@ -94,9 +94,13 @@ def _operating_system(error: OSError) -> CommandError:
 
 def keep_traceback(error: BaseException) -> str:
     """Write the traceback to the log folder; say where it is."""
+    return keep_text("".join(traceback.format_exception(error)))
+
+
+def keep_text(text: str) -> str:
+    """Write a traceback that is text already to the log folder; say where it is."""
     from platformdirs import user_log_path
 
-    text = "".join(traceback.format_exception(error))
     path = Path(user_log_path("tapml-tui", appauthor=False)) / "last-error.log"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

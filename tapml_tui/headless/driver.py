@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from tapml_tui.backends.protocol import Stage, State
+from tapml_tui.backends.protocol import LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Command, Interrupt, RunNodes, SelectCase, SetBackend
 from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
 from tapml_tui.engine.units import Binding, bind, executed
+from tapml_tui.headless.complaints import keep_text
 from tapml_tui.headless.end_to_end import cosine, max_abs
 from tapml_tui.headless.entries import Entry, Subject, entry_of
 from tapml_tui.headless.report import Ended
@@ -84,6 +85,7 @@ class Driver:
         self._engine = make_engine(self._events.put)
         self._mode = self._engine.snapshot.mode
         self._was_ready = self._gone = False
+        self._fault = ""  # where the traceback of a fault of ours is
         self._chosen: frozenset[int] = frozenset()  # of the present case
         self._entries: dict[int, tuple[NodeResult, Entry]] = {}  # of the present case
         self._excepthook, threading.excepthook = threading.excepthook, self._thread_died
@@ -177,12 +179,14 @@ class Driver:
             self._interrupt()
             raise why if isinstance(why, Stop) else Stop(Ended.INTERRUPTED, "stopped by the user") from None
         if self._engine.snapshot.stopped in (StopReason.ERROR, StopReason.REFUSED):
-            raise Stop(Ended.STOPPED, self._engine.snapshot.message)
+            raise Stop(Ended.STOPPED, self._engine.snapshot.message + self._fault)
 
     def _take(self, event: Event | _Died, ticket: int) -> bool:
         """Whether this event answers the ticket."""
         if isinstance(event, _Died):
             raise event.error
+        if isinstance(event, LogLine) and event.backend == "engine" and event.level == "error":
+            self._fault = f"; {keep_text(event.text)}"  # nobody shows a log here
         if not isinstance(event, Changed):
             return False
         snapshot = event.snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -255,3 +256,16 @@ def test_runs_of_two_traces_are_not_compared(tmp_path: Path) -> None:
         runs.append(str(folder / "x.run"))
     with pytest.raises(CommandError, match="different traces"):
         diff(*runs, as_json=False)
+
+
+def test_a_fault_at_a_node_names_its_traceback(toy: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        raise IndexError("no such part")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("tapml_tui.engine.comparing.summed_terms", broken)
+    assert toy.check() == Exit.FAILED
+    log = re.search(r"traceback is in (\S+)", toy.report["message"])
+    assert log is not None
+    assert "no such part" in Path(log[1]).read_text()
