@@ -18,7 +18,7 @@ from tapml_tui.engine.operator_facts import choice_of, summed_terms
 from tapml_tui.engine.units import Binding, not_comparable
 from tapml_tui.engine.values import Outcome, References, Stored, load
 from tapml_tui.engine.view import Computed, View
-from trace_format.model import Floor, NodeRef, Value
+from trace_format.model import Floor, Value
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # reference, actual
 EXACT = Floor(0.0, 0.0, "exact")
@@ -48,7 +48,7 @@ class Visit:
 
     def upstream(self, ask: Callable[[Computed], float]) -> list[float]:
         """A number of each node that it reads from, and 0 so that there is one."""
-        read = [self.view.computed.get(ref.node) for ref in self.binding.operands if isinstance(ref, NodeRef)]
+        read = [self.view.producer(ref) for ref in self.binding.operands]
         return [0.0, *(ask(computed) for computed in read if computed is not None)]
 
     def terms(self, value: Value, mode: Mode) -> float:

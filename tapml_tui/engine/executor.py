@@ -11,7 +11,6 @@ from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeGuard, TypeVar
 
 from tapml_tui.backends.protocol import Backend, Failed, Stage
-from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.store import Label, RunStore
@@ -57,7 +56,7 @@ class Executor:
         self._store = store
         self._source_from_trace = source_from_trace
         self._fetch_limit = fetch_limit
-        self._ahead: dict[int, Job | Outcome] = {}
+        self._ahead: dict[tuple[int, int], Job | Outcome] = {}  # by case and node
 
     def reference_inputs(self, case: int, binding: Binding) -> list[Stored | None]:
         """The recorded operands of a unit."""
@@ -66,10 +65,7 @@ class Executor:
     def inputs(self, view: View, binding: Binding) -> list[Stored | None]:
         """The operands that a unit gets in this view, its producers having been visited."""
         return [
-            view.value(ref)
-            if view.mode is Mode.CHAINED and isinstance(ref, NodeRef)
-            else self.references.get(view.case, ref)
-            for ref in binding.operands
+            view.value(ref) if view.chains(ref) else self.references.get(view.case, ref) for ref in binding.operands
         ]
 
     def label(self, view: View, node: int, backend: str) -> Label:
@@ -124,7 +120,7 @@ class Executor:
             keep: Whether the result may be found again.
             whole: Whether outputs are fetched whatever their size.
         """
-        ahead = self._ahead.pop(node, None)
+        ahead = self._ahead.pop((view.case, node), None)
         if reuse:
             known = self.known(view, node, binding, backend, inputs)
             if known is not None and not (whole and any(output.bytes is None for output in known.outputs)):
@@ -157,7 +153,7 @@ class Executor:
 
     def send_ahead(self, view: View, node: int) -> bool:
         """Send a node before its turn; False if it has to wait for a value, or the window is full."""
-        if view.fresh(node) or node in self._ahead:
+        if view.fresh(node) or (view.case, node) in self._ahead:
             return True
         if self.jobs.in_flight >= WINDOW or self.jobs.bytes_in_flight >= WINDOW_BYTES:
             return False
@@ -174,25 +170,27 @@ class Executor:
         if len(inputs) == len(sources):
             known = self.known(view, node, binding, backend, inputs)
             if known is not None:
-                self._ahead[node] = known
+                self._ahead[view.case, node] = known
                 return True
         label = self.label(view, node, backend)
-        self._ahead[node] = self.jobs.send(backend, binding, sources, label, fetch_limit=self._fetch_limit)
+        self._ahead[view.case, node] = self.jobs.send(backend, binding, sources, label, fetch_limit=self._fetch_limit)
         return True
 
     def _foreseen(self, view: View, ref: NodeRef | InputRef, backend: str) -> Operandlike | None:
         """What the value will be, as far as one can tell; None if that must be waited for."""
-        if isinstance(ref, InputRef) or view.mode is Mode.ISOLATED:
+        if not view.chains(ref):
             return self.references.get(view.case, ref)
-        if view.fresh(ref.node):
-            return view.value(ref)
-        ahead = self._ahead.get(ref.node)
-        binding = self.bindings.get(view.case, ref.node)
+        view, made = view.origin(ref)
+        assert isinstance(made, NodeRef)
+        if view.fresh(made.node):
+            return view.value(made)
+        ahead = self._ahead.get((view.case, made.node))
+        binding = self.bindings.get(view.case, made.node)
         if isinstance(binding, Unbound):
             return None
         if ahead is None:
-            return None if executed(binding, view.mode) else self.references.get(view.case, ref)
-        output = binding.outputs.index(ref.output)
+            return None if executed(binding, view.mode) else self.references.get(view.case, made)
+        output = binding.outputs.index(made.output)
         if isinstance(ahead, Job):
             if ahead.outcome is None:
                 return Pending(ahead, output) if ahead.backend == backend and not ahead.resend else None

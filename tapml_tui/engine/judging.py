@@ -66,12 +66,13 @@ class Judge:
     def _bring(self, view: View, binding: Binding, backend: str) -> Waiting[None]:
         """Fetch inputs that were too large to fetch, where another backend needs them."""
         for ref in binding.operands:
-            if view.mode is Mode.ISOLATED or not isinstance(ref, NodeRef):
+            where, made = view.origin(ref)
+            if view.mode is Mode.ISOLATED or not isinstance(made, NodeRef):
                 continue
-            value = view.value(ref)
+            value = where.value(made)
             if value is None or value.bytes is not None or (value.held is not None and value.held.backend == backend):
                 continue
-            yield from self.visit(view, ref.node, whole=True)
+            yield from self.visit(where, made.node, whole=True)
 
     def _judge_isolated(self, visit: Visit, outcome: Outcome) -> Waiting[NodeResult]:
         result = self._comparer.with_reference(visit, outcome, visit.inputs, Mode.ISOLATED)

@@ -14,11 +14,10 @@ from tapml_tui.engine.commands import Breakpoint, Mode, Step
 from tapml_tui.engine.events import NodeResult, StopReason
 from tapml_tui.engine.executor import Executor, Waiting
 from tapml_tui.engine.judging import Judge
-from tapml_tui.engine.placement import Placement
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.units import DAMAGED, Binding, executed
-from tapml_tui.engine.view import View
+from tapml_tui.engine.views import Views
 from trace_format import Trace, TraceError
 
 LOOK_AHEAD = 64
@@ -51,16 +50,13 @@ class Session:
         self._trace = trace
         self._executor = executor
         self._judge = Judge(executor)
-        self._backend_ids = tuple(backend_ids)
-        self._initial = initial
-        self._placements: dict[int, Placement] = {}
-        self._views: dict[tuple[int, Mode], View] = {}
+        self._views = Views(trace, backend_ids, initial)
         self._cursors: dict[int, int] = {}
         self._switches: list[int] = []  # graphs, in the order in which their placements were changed
         self.breakpoints = Breakpoints()
         self.progress: tuple[int, int] | None = None
         self.node: int | None = None
-        self.view = self._view(0, mode)
+        self.view = self._views.get(0, mode)
 
     @property
     def cursor(self) -> int:
@@ -75,7 +71,7 @@ class Session:
         """Work on another case or mode; each keeps its own results."""
         if not 0 <= case < len(self._trace.cases):
             return Stopped(StopReason.REFUSED, f"there is no case {case + 1}: the trace has {len(self._trace.cases)}")
-        self.view = self._view(case, mode)
+        self.view = self._views.get(case, mode)
         self._executor.forget_ahead()
         self._mark_breakpoints()
         return Stopped(StopReason.STEP)
@@ -103,16 +99,13 @@ class Session:
         if not self._switches:
             return Stopped(StopReason.REFUSED, "nothing to undo")
         graph = self._switches.pop()
-        changed = self._placements[graph].undo()
+        changed = self._views.placements[graph].undo()
         assert changed is not None
         self._placed(graph, *changed)
         return Stopped(StopReason.STEP, "switch of side taken back")
 
     def _placed(self, graph: int, start: int, stop: int) -> None:
-        for view in self._views.values():
-            if self._trace.cases[view.case].graph == graph:
-                view.refresh(start)
-                view.changed.update(range(start, stop))
+        self._views.placed(graph, start, stop)
         self._executor.forget_ahead()
 
     def step(self, step: Step) -> Waiting[Stopped]:
@@ -186,21 +179,21 @@ class Session:
         """Make a node fresh, with everything that it needs; keep the backends busy with what comes next."""
         view = self.view
         again = retry or whole
-        for needed in [*view.needed(node), *([node] if again and view.fresh(node) else [])]:
-            self.node = needed
+        for where, needed in [*view.needed(node), *([(view, node)] if again and view.fresh(node) else [])]:
+            this = where is view and needed == node
+            self.node = needed if where is view else node
             for coming in ahead if not again else ():
                 try:
                     if not self._executor.send_ahead(view, coming):
                         break
                 except TraceError:
                     break  # it is said when the node is visited
-            this = needed == node
             try:
-                yield from self._judge.visit(view, needed, retry=retry and this, whole=whole and this)
+                yield from self._judge.visit(where, needed, retry=retry and this, whole=whole and this)
             except TraceError as error:
-                self._judge.give_up(view, needed, f"{DAMAGED}: {error}")
+                self._judge.give_up(where, needed, f"{DAMAGED}: {error}")
         if again:
-            view.refresh(node + 1)  # what it hands on may be something else now
+            self._views.recomputed(view, node + 1)  # what it hands on may be something else now
 
     def _horizon(self, node: int, planned: Forward) -> int:
         """Up to where nodes may be sent ahead: not past a place where the run will stop."""
@@ -237,15 +230,6 @@ class Session:
             if isinstance(binding, Binding) and executed(binding, self.view.mode):
                 units.setdefault(self.view.placement.of(node), []).append(binding.unit)
         return units
-
-    def _view(self, case: int, mode: Mode) -> View:
-        graph = self._trace.cases[case].graph
-        if graph not in self._placements:
-            nodes = len(self._trace.graphs[graph])
-            self._placements[graph] = Placement(nodes, self._backend_ids, self._initial)
-        if (case, mode) not in self._views:
-            self._views[case, mode] = View(self._trace.graphs[graph], case, mode, self._placements[graph])
-        return self._views[case, mode]
 
     def _mark_breakpoints(self) -> None:
         flags, marks = self.view.table.flags, self.breakpoints.marks(self.view.graph)

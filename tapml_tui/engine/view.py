@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult
@@ -11,10 +12,13 @@ from tapml_tui.engine.placement import Placement
 from tapml_tui.engine.table import STALE, NodeTable
 from tapml_tui.engine.units import Ref
 from tapml_tui.engine.values import Stored
-from trace_format.model import NodeRef
+from trace_format.model import InputRef, NodeRef
 
 if TYPE_CHECKING:
     from trace_format import Graph
+
+Origin: TypeAlias = "tuple[View, Ref]"
+"""Who computes a value: a case's input may be what an earlier case computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,27 @@ class View:
         case: Index of the case.
         mode: Isolated or chained.
         placement: Where nodes run, shared by all views of a graph.
+        handed: By graph input: whose output it is, where an earlier case hands it on.
         table: What the rows show.
         results: Of the nodes that have one.
         computed: What those hand on.
         changed: Nodes whose row changed since somebody looked.
     """
 
-    def __init__(self, graph: Graph, case: int, mode: Mode, placement: Placement) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        case: int,
+        mode: Mode,
+        placement: Placement,
+        handed: Mapping[int, Callable[[], Origin]] | None = None,
+    ) -> None:
         """Nothing computed yet."""
         self.graph = graph
         self.case = case
         self.mode = mode
         self.placement = placement
+        self.handed = handed or {}
         self.table = NodeTable(len(placement.backend), placement.backend_ids, placement.backend)
         self.results: dict[int, NodeResult] = {}
         self.computed: dict[int, Computed] = {}
@@ -71,10 +84,27 @@ class View:
         """Whether a node has a result that still holds."""
         return node in self.results and not self.table.flags[node] & STALE
 
-    def value(self, ref: NodeRef) -> Stored | None:
+    def origin(self, ref: Ref) -> Origin:
+        """Who computes a value: this view, or that of the earlier case that handed it on."""
+        view = self
+        while isinstance(ref, InputRef) and ref.index in view.handed:
+            view, ref = view.handed[ref.index]()
+        return view, ref
+
+    def chains(self, ref: Ref) -> bool:
+        """Whether a value is computed in a run of this mode, and not taken from the trace."""
+        return self.mode is Mode.CHAINED and isinstance(self.origin(ref)[1], NodeRef)
+
+    def producer(self, ref: Ref) -> Computed | None:
+        """What the node that computes this value hands on; None if it has not, or no node does."""
+        view, made = self.origin(ref)
+        return view.computed.get(made.node) if isinstance(made, NodeRef) else None
+
+    def value(self, ref: Ref) -> Stored | None:
         """What a consumer of this value gets in a chained run; None if there is nothing."""
-        computed = self.computed.get(ref.node)
-        return computed.outputs.get(ref.output) if computed is not None else None
+        _, made = self.origin(ref)
+        computed = self.producer(ref)
+        return computed.outputs.get(made.output) if computed is not None and isinstance(made, NodeRef) else None
 
     def commit(self, result: NodeResult, computed: Computed) -> None:
         """Write down what became of a node; it is fresh now."""
@@ -105,32 +135,40 @@ class View:
         if self.mode is Mode.ISOLATED:
             return True
         for ref, digest in zip(computed.reads, computed.inputs, strict=True):
-            if isinstance(ref, NodeRef):
-                now = self.value(ref)
-                if now is None or now.digest != digest or self.table.flags[ref.node] & STALE:
+            view, made = self.origin(ref)
+            if isinstance(made, NodeRef):
+                now = view.value(made)
+                if now is None or now.digest != digest or view.table.flags[made.node] & STALE:
                     return False
         return True
 
-    def needed(self, node: int) -> list[int]:
-        """The nodes that must be executed before `node` can be, and `node`, in order.
+    def needed(self, node: int) -> list[tuple[View, int]]:
+        """The nodes that must be executed before `node` can be, and `node`, in order, each with its view.
 
         Iterative: a chain may be as long as the graph.
         """
         if self.fresh(node):
             return []
         if self.mode is Mode.ISOLATED:
-            return [node]
-        found = set[int]()
-        waiting = [node]
+            return [(self, node)]
+        found: dict[tuple[int, int], View] = {}
+        waiting = [(self, node)]
         while waiting:
-            current = waiting.pop()
-            if current in found:
+            view, current = waiting.pop()
+            if (view.case, current) in found:
                 continue
-            found.add(current)
-            waiting.extend(producer for producer in self.producers(current) if not self.fresh(producer))
-        return sorted(found)
+            found[view.case, current] = view
+            waiting.extend(made for made in view.producers(current) if not made[0].fresh(made[1]))
+        return [(found[key], key[1]) for key in sorted(found)]
 
-    def producers(self, node: int) -> list[int]:
-        """The nodes that this node reads from."""
+    def producers(self, node: int) -> list[tuple[View, int]]:
+        """The nodes that this node reads from, each with its view."""
         indptr, nodes, _ = self.graph.producers
-        return [int(p) for p in nodes[indptr[node] : indptr[node + 1]] if p >= 0]
+        read = [int(p) for p in nodes[indptr[node] : indptr[node + 1]]]
+        found: list[tuple[View, int]] = [(self, p) for p in read if p >= 0]
+        for p in read:
+            if p < 0 and -1 - p in self.handed:
+                view, made = self.origin(InputRef(-1 - p))
+                if isinstance(made, NodeRef):
+                    found.append((view, made.node))
+        return found

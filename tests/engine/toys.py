@@ -18,6 +18,7 @@ from trace_format.model import (
     Argument,
     Case,
     Floor,
+    FromCase,
     GraphInput,
     GraphOutput,
     InputKind,
@@ -34,7 +35,8 @@ from trace_format.model import (
 class Toy:
     """A graph in the making; every tensor is SIZE x SIZE unless an operator says otherwise.
 
-    Each call is (operator, arguments, path); arguments are refs or numbers.
+    Each call is (operator, arguments, path); arguments are refs or numbers. `hands_on`: the first input
+    of each case but the first is the output of the case before.
     """
 
     calls: list[tuple[str, tuple[Argument, ...], str]] = field(default_factory=list)
@@ -42,6 +44,7 @@ class Toy:
     size: int = 8
     seed: int = 0
     cases: int = 1
+    hands_on: bool = False
     edit: Callable[[NodeRef, Value], Value] = lambda ref, value: value
 
     def call(self, op: str, *args: Argument, path: str = "") -> NodeRef:
@@ -63,18 +66,27 @@ class Toy:
                 [GraphOutput("out", OutputKind.USER, NodeRef(len(nodes) - 1))] if nodes else [],
                 nodes,
             )
+            state: tuple[np.ndarray, np.ndarray] | None = None
             for number in range(self.cases):
-                case = writer.add_case(Case(f"case{number}", graph))
-                self._values(writer, case, nodes)
+                handed = ((0, FromCase(number - 1, 0)),) if self.hands_on and number else ()
+                case = writer.add_case(Case(f"case{number}", graph, handed))
+                last = self._values(writer, case, nodes, state)
+                state = last if self.hands_on else None
         return open_trace(path)
 
-    def _values(self, writer: TraceWriter, case: int, nodes: Sequence[Node]) -> None:
+    def _values(
+        self, writer: TraceWriter, case: int, nodes: Sequence[Node], state: tuple[np.ndarray, np.ndarray] | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Write the values of a case; its last one, as it is and in double precision."""
         random = np.random.default_rng([self.seed, case])
         values: dict[Argument, np.ndarray] = {}
         precise: dict[Argument, np.ndarray] = {}
         for i in range(self.inputs):
             array = random.normal(size=(self.size, self.size)).astype(np.float32)
             values[InputRef(i)], precise[InputRef(i)] = array, array.astype(np.float64)
+            if i == 0 and state is not None:
+                values[InputRef(i)], precise[InputRef(i)] = state
+                continue  # it is the value of the case before, recorded there
             writer.add_value(case, InputRef(i), _value(writer, array))
         for index, node in enumerate(nodes):
             inputs = [values.get(arg, arg) for arg in node.args]
@@ -87,6 +99,8 @@ class Toy:
                 values[ref], precise[ref] = array, np.asarray(whole[output])
                 value = _value(writer, array, _floor(array, alone[output]), _floor(array, whole[output]))
                 writer.add_value(case, ref, self.edit(ref, value))
+        last = NodeRef(len(nodes) - 1)
+        return (values[last], precise[last]) if nodes else None
 
 
 def _floor(array: np.ndarray, precise: np.ndarray) -> Floor | None:

@@ -1,0 +1,67 @@
+"""Every case in both modes: placements that cases share, and state that one case hands to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.placement import Placement
+from tapml_tui.engine.view import Origin, View
+from trace_format import Trace
+
+
+class Views:
+    """The views of a trace, made when they are first asked for.
+
+    Attributes:
+        placements: By graph: cases of one graph share it.
+    """
+
+    def __init__(self, trace: Trace, backend_ids: Sequence[str], initial: str) -> None:
+        """No view yet; every node will be on the backend `initial`."""
+        self.placements: dict[int, Placement] = {}
+        self._trace = trace
+        self._backend_ids = tuple(backend_ids)
+        self._initial = initial
+        self._views: dict[tuple[int, Mode], View] = {}
+
+    def get(self, case: int, mode: Mode) -> View:
+        """What is known of a case in a mode."""
+        number = self._trace.cases[case].graph
+        graph = self._trace.graphs[number]
+        if number not in self.placements:
+            self.placements[number] = Placement(len(graph), self._backend_ids, self._initial)
+        if (case, mode) not in self._views:
+            handed = self._handed(case, mode) if mode is Mode.CHAINED else {}
+            self._views[case, mode] = View(graph, case, mode, self.placements[number], handed)
+        return self._views[case, mode]
+
+    def _handed(self, case: int, mode: Mode) -> dict[int, Callable[[], Origin]]:
+        """Which inputs of a case are what an earlier case computes; looked up late, for there may be many cases."""
+        found: dict[int, Callable[[], Origin]] = {}
+        for index, source in self._trace.cases[case].handed_on:
+            outputs = self._trace.graphs[self._trace.cases[source.case].graph].outputs
+            made = outputs[source.output].value if source.output < len(outputs) else None
+            if made is not None:
+                found[index] = lambda earlier=source.case, ref=made: (self.get(earlier, mode), ref)  # type: ignore[misc]
+        return found
+
+    def placed(self, graph: int, start: int, stop: int) -> None:
+        """The nodes [start, stop) of a graph were moved: find out what still holds, in all cases."""
+        for view in self._in_order():
+            if self._trace.cases[view.case].graph == graph:
+                view.changed.update(range(start, stop))
+                view.refresh(0 if view.handed else start)
+            elif view.handed:
+                view.refresh(0)
+
+    def recomputed(self, view: View, start: int) -> None:
+        """What nodes of this view before `start` hand on may be something else now."""
+        view.refresh(start)
+        for later in self._in_order():
+            if later.handed and later.mode is view.mode and later.case > view.case:
+                later.refresh(0)
+
+    def _in_order(self) -> list[View]:
+        """State is handed to later cases only."""
+        return sorted(self._views.values(), key=lambda view: view.case)
