@@ -14,6 +14,7 @@ import torch
 
 from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
+from tapml_tui.carve.plan import Ref
 from tapml_tui.carve.prepare import Prepared, prepare
 from tapml_tui.carve.provenance import provenance
 from tapml_tui.carve.record import Recorder
@@ -21,7 +22,7 @@ from tapml_tui.carve.sink import Sink
 from tapml_tui.carve.size import check_room, estimate
 from tapml_tui.carve.workload import Workload, WorkloadCase
 from trace_format import TraceWriter
-from trace_format.model import Case, FromCase, InputKind, OutputKind
+from trace_format.model import Case, FromCase, InputKind, InputRef, OutputKind
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def _record(
             sink.submit(partial(_add_graph, writer, prepared, number, type(workload.module).__name__))
         recorder = Recorder(sink, floors=floors)
         results: list[Mapping[int, Any]] = []
+        replays: list[Mapping[int, Any]] = []
         for i, case in enumerate(workload.cases):
             plan, handed = prepared.plan(i), prepared.handed[i]
             recorded = Case(
@@ -196,8 +198,13 @@ def _record(
                 tuple((g, FromCase(c, prepared.plan(c).user_outputs[o])) for g, (c, o) in sorted(handed.items())),
             )
             sink.submit(partial(writer.add_case, recorded))
-            outputs = recorder.run(plan, prepared.inputs(i, results), i, on_step)
-            results.append({n: outputs[j] for n, j in enumerate(plan.user_outputs) if prepared.hands_on(i, n)})
+            drift: dict[Ref, Any] = {
+                InputRef(g): replays[c][o] for g, (c, o) in handed.items() if replays[c][o] is not None
+            }
+            outputs, replayed = recorder.run(plan, prepared.inputs(i, results), i, on_step, drift)
+            handing = [(n, j) for n, j in enumerate(plan.user_outputs) if prepared.hands_on(i, n)]
+            results.append({n: outputs[j] for n, j in handing})
+            replays.append({n: replayed[j] for n, j in handing})
         sink.close()
     finally:
         sink.stop()

@@ -112,19 +112,31 @@ class WideWeights:
 class Replay:
     """The float64 replay of one case, step by step beside the recording."""
 
-    def __init__(self, recorded: Mapping[Ref, Any], wide_weights: WideWeights, weights: Collection[Ref]) -> None:
+    def __init__(
+        self,
+        recorded: Mapping[Ref, Any],
+        wide_weights: WideWeights,
+        weights: Collection[Ref],
+        drift: Mapping[Ref, torch.Tensor],
+    ) -> None:
         """Follow a recording.
 
         Args:
             recorded: What was recorded of every value that is still needed; the caller keeps it up to date.
             wide_weights: Shared by all cases.
             weights: Which references are parameters, buffers or constants.
+            drift: Inputs that an earlier case hands on, as its own replay has them: chained, the
+                error of that case comes along.
         """
         self._recorded = recorded
         self._wide_weights = wide_weights
         self._weights = weights
         self._wide: dict[Ref, torch.Tensor] = {}
-        self._chained: dict[Ref, torch.Tensor] = {}
+        self._chained: dict[Ref, torch.Tensor] = dict(drift)
+
+    def drift(self, ref: Ref) -> torch.Tensor | None:
+        """A value in the replay of the whole model; None where that is what was recorded."""
+        return self._chained.get(ref)
 
     def forget(self, refs: tuple[Ref, ...]) -> None:
         """Nobody reads these any more."""

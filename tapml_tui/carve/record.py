@@ -39,11 +39,26 @@ class Recorder:
         """Digests of the weights that are in the trace, by qualified name; after the sink is closed."""
         return {name: digest.value for name, digest in self._names.items() if digest.value is not None}
 
-    def run(self, plan: Plan, inputs: Sequence[Any], case: int, on_step: Callable[[], None]) -> list[Any]:
+    def run(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        case: int,
+        on_step: Callable[[], None],
+        drift: Mapping[Ref, torch.Tensor] | None = None,
+    ) -> tuple[list[Any], list[torch.Tensor | None]]:
         """Execute the graph on `inputs` (one per graph input) and record it as case number `case`.
 
+        Args:
+            plan: The graph.
+            inputs: One value per graph input.
+            case: Its number.
+            on_step: Called after each node.
+            drift: What inputs are in the float64 replay of the case that hands them on.
+
         Returns:
-            What the graph's outputs are, in order; None where one is a constant.
+            What the graph's outputs are, in order, None where one is a constant; and what they are in
+            the float64 replay of the whole case, None where that is the same, or not known.
         """
         run = _Run(plan, case, self._sink)
         for i, (value, weight) in enumerate(zip(inputs, plan.weights, strict=True)):
@@ -54,12 +69,14 @@ class Recorder:
         replay = None
         if self._floors:
             weights = {InputRef(i) for i, weight in enumerate(plan.weights) if weight is not None}
-            replay = Replay(run.recorded, self._wide, weights)
+            replay = Replay(run.recorded, self._wide, weights, drift or {})
         with torch.no_grad():
             for index, step in enumerate(plan.steps):
                 run.step(index, step, replay)
                 on_step()
-        return [None if out.value is None else run.values[out.value] for out in plan.outputs]
+        outputs = [out.value for out in plan.outputs]
+        values = [None if ref is None else run.values[ref] for ref in outputs]
+        return values, [None if ref is None or replay is None else replay.drift(ref) for ref in outputs]
 
     def _weight(self, weight: torch.Tensor) -> tuple[torch.Tensor, Digest]:
         """The recorded form of a weight and its digest, the same object for every case."""

@@ -230,3 +230,38 @@ def test_attention_is_random_only_if_it_drops_something(carved, dropout):
 
     trace = carved(Attention().eval(), (torch.randn(1, 2, 8, 4),))
     assert (last(trace).isolated is None) == (dropout > 0)
+
+
+def test_the_error_of_a_case_comes_along_with_the_state_that_it_hands_on(carved):
+    """Chained floors are those of all cases in one run: as if the second case had followed in one graph."""
+    import torch
+
+    from tapml_tui.carve import Handed, Workload, WorkloadCase
+
+    class Step(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(64, 64)
+
+        def forward(self, x):
+            return torch.tanh(self.linear(x))
+
+    class Twice(torch.nn.Module):
+        def __init__(self, step):
+            super().__init__()
+            self.step = step
+
+        def forward(self, x):
+            return self.step(self.step(x))
+
+    torch.manual_seed(4)
+    step, x = Step().eval(), torch.randn(16, 64)
+    cases = (WorkloadCase("first", (x,)), WorkloadCase("second", (Handed("first"),)))
+    two = carved(Workload(step, cases), name="two.trace")
+    one = carved(Twice(step).eval(), (x,), name="one.trace")
+    out = two.graphs[0].outputs[0].value
+    handed, whole = two.value(1, out), one.value(0, one.graphs[0].outputs[0].value)
+    assert handed.tensor == whole.tensor
+    assert handed.chained == whole.chained
+    assert handed.isolated == whole.isolated
+    assert handed.chained != handed.isolated
