@@ -66,6 +66,8 @@ def toys(draw: st.DrawFn) -> Toy:
     if draw(st.booleans()):
         pair = toy.call("aten.aminmax.default", tensors[-1], path="end")
         toy.call("aten.argmax.default", NodeRef(pair.node, 1), path="end")
+    else:
+        toy.hands_on = draw(st.booleans())
     return toy
 
 
