@@ -47,7 +47,8 @@ class Breakpoints:
                 case BreakpointKind.OPERATOR:
                     marked |= _matching(one.pattern, [graph.op(i) for i in range(len(graph))])
                 case BreakpointKind.PATH:
-                    inside = _matching(one.pattern, [graph.path(i) for i in range(len(graph))])
+                    paths = [graph.path(i) for i in range(len(graph))]
+                    inside = _matching(one.pattern, paths) | _matching(f"{one.pattern}.*", paths)
                     # Entering a path is what is waited for, not every node in it.
                     marked |= inside & ~np.concatenate([[False], inside[:-1]])
         return marked

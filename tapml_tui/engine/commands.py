@@ -31,7 +31,7 @@ class BreakpointKind(StrEnum):
 
     NODE = "node"  # pattern is a node id
     OPERATOR = "operator"  # pattern is a glob over operator names
-    PATH = "path"  # pattern is a glob over paths
+    PATH = "path"  # pattern is a glob over paths; what lies below a path that matches belongs to it
     MISMATCH = "mismatch"  # the first mismatch
     NAN = "nan"  # the first NaN
 

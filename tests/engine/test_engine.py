@@ -26,7 +26,7 @@ from tapml_tui.engine.commands import (
 )
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
-from tests.engine.numpy_backend import NumpyBackend, Unsupported
+from tests.engine.numpy_backend import Arrays, NumpyBackend, Unsupported
 from tests.engine.toys import Driver, Toy, mlp
 from trace_format import TraceError, open_trace
 from trace_format.model import InputRef, NodeRef
@@ -150,6 +150,50 @@ def test_breakpoints_stop_before_the_node(tmp_path: Path) -> None:
         assert driver.step(Verb.BACK_CONTINUE).cursor == 5
         driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.OPERATOR, "aten.tanh*")))
         assert driver.step(Verb.CONTINUE).stopped is StopReason.END
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cursors"),
+    [
+        ("layers.1", [3]),
+        ("layers.1.mlp", [5]),
+        ("layers.?", [0]),
+        ("layers.*.attn", [0, 3, 6]),
+        ("layers", [0]),
+        ("ayers", []),
+    ],
+)
+def test_a_breakpoint_on_a_path_waits_for_its_first_node(tmp_path: Path, pattern: str, cursors: list[int]) -> None:
+    with Driver(mlp(layers=11).write(tmp_path / "t.trace")) as driver:
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.PATH, pattern)))
+        marked = [int(node) for node in np.flatnonzero(driver.engine.table.flags & BREAKPOINT)]
+        assert marked[:3] == cursors
+        assert len(marked) == (11 if len(cursors) == 3 else len(cursors))
+
+
+def test_a_breakpoint_on_the_first_mismatch_stops_where_no_kernel_is_guilty_too(tmp_path: Path) -> None:
+    target = NumpyBackend("target", faults={"layers.0.attn/aten.matmul.default#0": lambda right: (right[0] + 1,)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.MISMATCH
+        without = driver.step(Verb.CONTINUE)
+        assert "LOCAL" not in driver.verdicts()[1:]
+        driver.do(Rewind())
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.MISMATCH)))
+        driver.step(Verb.CONTINUE)
+        stop = driver.step(Verb.CONTINUE)
+        assert (stop.cursor, stop.stopped) == (2, StopReason.BREAKPOINT)
+        assert without.cursor > 2
+
+
+def test_a_breakpoint_on_the_first_nan_stops_after_it(tmp_path: Path) -> None:
+    def unfit(right: Arrays) -> Arrays:
+        return (np.full_like(right[0], np.nan),)
+
+    target = NumpyBackend("target", faults={"layers.1/aten.add.Tensor#0": unfit})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.NAN)))
+        stop = driver.step(Verb.CONTINUE)
+        assert (stop.cursor, stop.stopped) == (5, StopReason.BREAKPOINT)
 
 
 def test_folds_are_stepped_over_into_and_out_of(tmp_path: Path) -> None:
