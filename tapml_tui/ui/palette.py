@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from tapml_tui.ui.actions import ACTIONS, SCREEN, Action, keys
+from tapml_tui.ui.screens.modal import LeavesOnce
+
+
+class Palette(LeavesOnce, CommandPalette):
+    """Textual's palette, which takes keys also while it comes and goes."""
+
+    def _action_command_list(self, action: str) -> None:
+        # Between "there are options" and "they have lines" its list looks for a line that is not there.
+        with suppress(LookupError):
+            super()._action_command_list(action)
 
 
 class ActionProvider(Provider):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.command import CommandList, CommandPalette
 
 from tapml_tui.backends.protocol import BackendStatus, State
 from tapml_tui.compare.result import Verdict
@@ -310,6 +311,33 @@ async def test_the_palette_finds_an_action_and_does_it(debugging: Start) -> None
         await d.until(lambda: "Break on the first mismatch" in d.text)
         await d.press("enter", "enter")
         await d.until(lambda: len(d.engine.snapshot.breakpoints) == 1)
+
+
+async def test_a_page_key_before_the_palette_has_its_lines(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("colon")
+        await d.until(lambda: isinstance(d.app.screen, CommandPalette))
+        commands = d.app.screen.query_one(CommandList)
+        commands.display = False
+        await d.pilot.pause()
+        commands.clear_options()
+        commands.add_option("late")
+        for _ in range(2):  # the first marks it, the second would move on from its line
+            await d.app.screen.run_action("command_list('page_down')")
+        assert d.app.is_running
+
+
+@pytest.mark.parametrize("opens", ["question_mark", "colon"])
+async def test_a_screen_leaves_once_however_often_it_is_told(debugging: Start, opens: str) -> None:
+    async with debugging() as d:
+        await d.press(opens)
+        await d.until(lambda: d.app.screen is not d.app.debugger)
+        above = d.app.screen
+        for _ in range(3):
+            above.dismiss()
+        await d.until(lambda: d.app.screen is d.app.debugger)
+        await d.press("j")
+        assert d.app.is_running
 
 
 async def test_a_small_terminal_asks_for_room_and_a_large_one_is_used(debugging: Start) -> None:

@@ -7,12 +7,12 @@ from typing import ClassVar
 from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.ui import actions, lines, rows, theme
 from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.screens.modal import OverDebugger
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.line_view import LineView
 
@@ -27,7 +27,7 @@ STATUS_WORDS = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(OverDebugger):
     """Reads the action table."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -284,7 +284,10 @@ class Verbs(Base):
 
     def action_palette(self) -> None:
         """Open the command palette."""
-        self.app.action_command_palette()
+        from tapml_tui.ui.palette import Palette
+
+        if not Palette.is_open(self.app):
+            self.app.push_screen(Palette())
 
     def action_help(self) -> None:
         """Show the keys of what has the focus."""
