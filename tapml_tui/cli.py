@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would be a traceback out of the interpreter's end
         print("tapml-tui: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except Exception as error:

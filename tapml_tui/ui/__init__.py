@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,4 +59,6 @@ def run(
             app = DebuggerApp(engine, inbox, who())
             return app.run(mouse=mouse) or app.return_code or 0
         finally:
+            # The screen is gone and Ctrl+C is a signal again. Closing takes a moment and has an end of its own.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             engine.close()
