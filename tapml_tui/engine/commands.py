@@ -61,11 +61,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SetBackend:
-    """Put the nodes [start, stop) on a backend: one node, or a subtree."""
+    """Put the nodes [start, stop) on a backend: one node, or a subtree.
+
+    `kernel`: one of their own there; None is the kernel that all units of a signature share.
+    """
 
     start: int
     stop: int
     backend: str
+    kernel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

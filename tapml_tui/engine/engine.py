@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from tapml_tui.backends.protocol import (
     Backend,
@@ -49,9 +49,6 @@ from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.engine.store import open_store
 from tapml_tui.engine.telling import ranges_of, snapshot_of
 from trace_format import Trace, TraceError
-
-if TYPE_CHECKING:
-    pass
 
 PREPARED_AHEAD = 2048
 """How many nodes are announced to the backends at once, to be compiled in few modules."""
@@ -267,8 +264,8 @@ class Engine(Reader):
     def _at_once(self, command: Command) -> Stopped:
         session = self._session
         match command:
-            case SetBackend(start, stop, backend):
-                return self._announced_after(session.put(start, stop, backend))
+            case SetBackend(start, stop, backend, kernel):
+                return self._announced_after(session.put(start, stop, backend, kernel))
             case Undo():
                 return self._announced_after(session.undo())
             case SetMode(mode):

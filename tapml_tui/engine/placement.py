@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,14 +24,20 @@ class Placement:
         self.backend_ids = tuple(backend_ids)
         self.backend = np.full(nodes, self.backend_ids.index(initial), np.uint8)
         self.kernels: dict[int, str] = {}
-        self._history: list[tuple[int, np.ndarray]] = []
+        self._history: list[tuple[int, np.ndarray, dict[int, str]]] = []
 
     def of(self, node: int) -> str:
         """The backend id of a node."""
         return self.backend_ids[int(self.backend[node])]
 
-    def put(self, start: int, stop: int, backend_id: str) -> bool:
+    def put(self, start: int, stop: int, backend_id: str, kernel: str | None = None) -> bool:
         """Put [start, stop) on a backend; whether that changes anything.
+
+        Args:
+            start: First node.
+            stop: Behind the last one.
+            backend_id: Where.
+            kernel: A kernel of their own there; None: the one that all units of a signature share.
 
         Raises:
             ValueError: For a range outside of the graph or a backend that does not exist.
@@ -42,16 +48,28 @@ class Placement:
             raise ValueError(f"there are no nodes [{start}, {stop}): the graph has {len(self.backend)}")
         index = self.backend_ids.index(backend_id)
         before = self.backend[start:stop].copy()
-        if bool((before == index).all()):
+        kernels = dict.fromkeys(range(start, stop), kernel) if kernel is not None else {}
+        if bool((before == index).all()) and self._kernels(start, stop) == kernels:
             return False
-        self._history.append((start, before))
+        self._history.append((start, before, self._kernels(start, stop)))
         self.backend[start:stop] = index
+        self._replace_kernels(start, stop, kernels)
         return True
 
     def undo(self) -> tuple[int, int] | None:
         """Take the last change back; the range that it had changed, or None if there is none."""
         if not self._history:
             return None
-        start, before = self._history.pop()
-        self.backend[start : start + len(before)] = before
-        return start, start + len(before)
+        start, before, kernels = self._history.pop()
+        stop = start + len(before)
+        self.backend[start:stop] = before
+        self._replace_kernels(start, stop, kernels)
+        return start, stop
+
+    def _kernels(self, start: int, stop: int) -> dict[int, str]:
+        return {node: kernel for node, kernel in self.kernels.items() if start <= node < stop}
+
+    def _replace_kernels(self, start: int, stop: int, kernels: Mapping[int, str]) -> None:
+        for node in self._kernels(start, stop):
+            del self.kernels[node]
+        self.kernels.update(kernels)

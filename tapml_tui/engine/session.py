@@ -82,10 +82,10 @@ class Session:
         self._mark_breakpoints()
         return Stopped(StopReason.DONE, "breakpoint set" if is_set else "breakpoint removed")
 
-    def put(self, start: int, stop: int, backend: str) -> Stopped:
-        """Put nodes on a backend; what no longer holds becomes stale."""
+    def put(self, start: int, stop: int, backend: str, kernel: str | None = None) -> Stopped:
+        """Put nodes on a backend, with a kernel of their own if wanted; what no longer holds becomes stale."""
         try:
-            changed = self.view.placement.put(start, stop, backend)
+            changed = self.view.placement.put(start, stop, backend, kernel)
         except ValueError as error:
             return Stopped(StopReason.REFUSED, str(error))
         if not changed:

@@ -78,6 +78,7 @@ class NumpyBackend:
         executed: Labels, in the order in which they were executed.
         uploads: Bytes of operands that were not held.
         faults: By node id: takes the right outputs, gives the wrong ones, or raises.
+        kernels: The same by kernel id, for nodes that have a kernel of their own.
         holds: How many results are kept for later operands.
         stopped: While it is cleared, nothing is executed.
     """
@@ -95,6 +96,7 @@ class NumpyBackend:
         self.id = id
         self.operators = operators if operators is not None else (OPERATORS if id == "source" else OTHER_ORDER)
         self.faults = faults or {}
+        self.kernels: dict[str, Callable[[Arrays], Arrays]] = {}
         self.holds = holds
         self.identities = identities
         self.executed: list[str] = []
@@ -161,7 +163,8 @@ class NumpyBackend:
 
         try:
             results = self.operators[call.op](*(value(argument) for argument in call.args))
-            results = self.faults.get(request.label, lambda right: right)(results)
+            own = self.faults.get(request.label, lambda right: right)
+            results = (own if request.kernel is None else self.kernels[request.kernel])(results)
         except Unsupported as error:
             return Failed(request.id, True, Stage.COMPILE, str(error))
         except (RuntimeError, ValueError, IndexError) as error:

@@ -152,6 +152,30 @@ def test_breakpoints_stop_before_the_node(tmp_path: Path) -> None:
         assert driver.step(Verb.CONTINUE).stopped is StopReason.END
 
 
+def test_a_node_may_have_a_kernel_of_its_own(tmp_path: Path) -> None:
+    node = "layers.1.attn/aten.matmul.default#0"
+    target = NumpyBackend("target", faults={node: lambda right: (right[0] + 1,)})
+    target.kernels = {"mended": lambda right: right, "worse": lambda right: (right[0] * 9,)}
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        driver.do(RunNodes())
+        assert driver.engine.result(3).verdict == "LOCAL"
+        driver.do(SetBackend(3, 4, "target", "mended"))
+        assert list(np.flatnonzero(driver.engine.table.flags & STALE)) == [3, 4, 5, 6, 7, 8]
+        driver.do(RunNodes())
+        assert driver.statuses() == ["passed"] * 9
+        driver.do(SetBackend(3, 4, "target", "worse"))
+        driver.do(RunNodes((3,)))
+        assert driver.engine.result(3).verdict == "LOCAL"
+        executed = len(target.executed)
+        driver.do(Undo())
+        driver.do(RunNodes())
+        assert driver.statuses() == ["passed"] * 9
+        driver.do(SetBackend(0, 9, "target"))  # all of them with the kernels that they share
+        driver.do(RunNodes((3,)))
+        assert driver.engine.result(3).verdict == "LOCAL"
+        assert target.executed[executed:].count(node) <= 1  # what each kernel gave was kept
+
+
 @pytest.mark.parametrize(
     ("pattern", "cursors"),
     [
