@@ -24,6 +24,7 @@ from tapml_tui.backends.protocol import (
     Reply,
     State,
 )
+from tapml_tui.engine.announcing import Announcer
 from tapml_tui.engine.commands import (
     Command,
     Describe,
@@ -49,9 +50,6 @@ from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.engine.store import open_store
 from tapml_tui.engine.telling import ranges_of, snapshot_of
 from trace_format import Trace, TraceError
-
-PREPARED_AHEAD = 2048
-"""How many nodes are announced to the backends at once, to be compiled in few modules."""
 
 EVENT_INTERVAL = 0.03
 """Seconds between events of a run: two frames of a screen. A command's answer never waits."""
@@ -128,8 +126,7 @@ class Engine(Reader):
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
-        self._announced_until = 0
-        self._announced: set[tuple[str, str]] = set()  # (backend, signature)
+        self._announcer = Announcer(self._session, self._backends)
         self._waiting: deque[_Submitted] = deque()
         self._running: _Submitted | None = None
         self._run: Waiting[Stopped] | None = None
@@ -170,7 +167,7 @@ class Engine(Reader):
     def _main(self) -> None:
         for backend in self._backends.values():
             backend.start(self._inbox.put)
-        self._announce()
+        self._announcer.announce()
         message: _Message | None
         while True:
             try:
@@ -337,7 +334,7 @@ class Engine(Reader):
             except Exception as error:  # whatever it is, the command is answered and the session goes on
                 self._end(self._fault(error))
             if self._awaited is None:  # between two nodes: a long run need not end first
-                self._announce_further()
+                self._announcer.announce_further()
                 while self._waiting and isinstance(self._waiting[0].command, BETWEEN_NODES):
                     self._begin(self._waiting.popleft())
 
@@ -359,25 +356,8 @@ class Engine(Reader):
         self._tell(ticket, stopped.message)
 
     def _announced_after(self, stopped: Stopped) -> Stopped:
-        self._announce()
+        self._announcer.announce()
         return stopped
-
-    def _announce(self, start: int | None = None) -> None:
-        """Say what will be executed soon, from `start` or the cursor on, each signature once."""
-        start = self._session.cursor if start is None else start
-        self._announced_until = start + PREPARED_AHEAD
-        for backend, units in self._session.units_ahead(start, self._announced_until).items():
-            new = {unit.signature: unit for unit in units}
-            fresh = [unit for signature, unit in new.items() if (backend, signature) not in self._announced]
-            self._announced.update((backend, signature) for signature in new)
-            if fresh and backend in self._backends:
-                self._backends[backend].prepare(fresh)
-
-    def _announce_further(self) -> None:
-        """While a run comes near the end of what was announced, announce what is behind that."""
-        node = self._session.node
-        if node is not None and self._announced_until - PREPARED_AHEAD // 2 <= node < self._announced_until:
-            self._announce(self._announced_until)
 
     # Events
 

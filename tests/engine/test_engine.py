@@ -371,7 +371,7 @@ def test_a_damaged_trace_costs_only_the_nodes_that_are_damaged(tmp_path: Path, m
 
 
 def test_a_long_run_announces_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapml_tui.engine.engine.PREPARED_AHEAD", 8)
+    monkeypatch.setattr("tapml_tui.engine.announcing.PREPARED_AHEAD", 8)
     toy = Toy()
     for number in range(40):
         toy.call("aten.add.Tensor", InputRef(0), number)
