@@ -216,7 +216,8 @@ class SourceBackend:
         self._status(State.LOST, words)
         self._blame(words, by_deadline=bool(why))
         self._active = None
-        if not was_ready or self._deaths >= _DEATHS_IN_A_ROW:
+        gave_up_itself = not was_ready and (bool(why) or code >= 0)  # it cannot load, and would not next time
+        if gave_up_itself or self._deaths >= _DEATHS_IN_A_ROW:
             self._stop(f"{words}; press R to start it again")
         else:
             self._spawn()
