@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from trace_format import Graph
 
 
+_SAID = {
+    BreakpointKind.NODE: "breakpoint at {}",
+    BreakpointKind.OPERATOR: "breakpoint on the operator {}",
+    BreakpointKind.PATH: "breakpoint on the path {}",
+    BreakpointKind.MISMATCH: "breakpoint on the first mismatch",
+    BreakpointKind.NAN: "breakpoint on the first NaN",
+}
+
+
+def said(breakpoint_: Breakpoint) -> str:
+    """A breakpoint in words."""
+    return _SAID[breakpoint_.kind].format(breakpoint_.pattern)
+
+
 class Breakpoints:
     """What is set, in order, and the nodes that it marks.
 

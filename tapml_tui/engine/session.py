@@ -9,7 +9,7 @@ import numpy as np
 
 from tapml_tui.backends.protocol import Unit
 from tapml_tui.compare.result import Status, Verdict
-from tapml_tui.engine.breakpoints import Breakpoints
+from tapml_tui.engine.breakpoints import Breakpoints, said
 from tapml_tui.engine.commands import Breakpoint, Mode, Step
 from tapml_tui.engine.events import NodeResult, StopReason
 from tapml_tui.engine.executor import Executor, Waiting
@@ -80,7 +80,7 @@ class Session:
         """Set or remove a breakpoint."""
         is_set = self.breakpoints.toggle(breakpoint_)
         self._mark_breakpoints()
-        return Stopped(StopReason.DONE, "breakpoint set" if is_set else "breakpoint removed")
+        return Stopped(StopReason.DONE, f"{said(breakpoint_)}: {'set' if is_set else 'removed'}")
 
     def put(self, start: int, stop: int, backend: str, kernel: str | None = None) -> Stopped:
         """Put nodes on a backend, with a kernel of their own if wanted; what no longer holds becomes stale."""

@@ -100,7 +100,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("undo", "u", "Undo", "Take the last switch of side back.", _SIDE),
     Action("break_operator", "", "Break on this operator", "Stop before every node with the selected operator.", _SIDE),
-    Action("break_path", "", "Break on this path", "Stop before every node under the selected path.", _SIDE),
+    Action("break_path", "", "Break on this path", "Stop where a run comes into the selected path.", _SIDE),
     Action("break_mismatch", "", "Break on the first mismatch", "Stop after the first node that fails.", _SIDE),
     Action("break_nan", "", "Break on the first NaN", "Stop after the first node that gives a NaN.", _SIDE),
     Action("fetch_whole", "", "Fetch the whole output", "Fetch outputs above the limit, and judge them.", _SIDE),
@@ -196,3 +196,8 @@ def for_help(scope: str) -> Iterator[tuple[str, list[Action]]]:
         if action.scope == scope and action.keys:
             groups.setdefault(action.group, []).append(action)
     yield from groups.items()
+
+
+def by_name() -> list[Action]:
+    """The actions without a key of their own, which the palette has."""
+    return [action for action in ACTIONS if not action.keys]

@@ -64,6 +64,8 @@ def test_help_names_every_key_of_its_place(scope: str, width: int) -> None:
     for action in actions.ACTIONS:
         if action.scope in (scope, actions.SCREEN) and action.keys:
             assert actions.keys(action) in shown
+    for action in actions.by_name():
+        assert f"{':':13}{action.title}: " in shown
 
 
 @pytest.mark.parametrize("scope", actions.SCOPES)

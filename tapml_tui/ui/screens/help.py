@@ -67,7 +67,10 @@ def content(scope: str, width: int) -> list[Line]:
             for action in members:
                 text += _entry(actions.keys(action), theme.KEY, action.about, width)
             text.append([])
-    text.append([(" Marks", theme.STRONG)])
+    text.append([(" By name, in the command palette", theme.STRONG)])
+    for action in actions.by_name():
+        text += _entry(":", theme.KEY, f"{action.title}: {action.about}", width)
+    text += [[], [(" Marks", theme.STRONG)]]
     for mark, style, words in (
         (theme.CURSOR_MARK, theme.CURSOR, "the next operator to execute"),
         (theme.BREAKPOINT_MARK, theme.BREAKPOINT, "a breakpoint"),
