@@ -75,6 +75,7 @@ class DebuggerApp(App[int]):
         prompt = self.debugger.prompt
         if prompt is not None and event.character and event.is_printable and self.screen is self.debugger:
             prompt.field.insert_text_at_cursor(event.character)
+            prompt.field.focus()
             event.stop()
             event.prevent_default()
 

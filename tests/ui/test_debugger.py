@@ -19,6 +19,7 @@ from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.screens.help import HelpScreen
 from tapml_tui.ui.screens.too_small import TooSmallScreen
 from tapml_tui.ui.widgets.line_view import LineView
+from tapml_tui.ui.widgets.prompt import SearchPrompt
 from tests.engine.toys import mlp
 from tests.ui.conftest import half_zero
 
@@ -338,6 +339,19 @@ async def test_a_screen_leaves_once_however_often_it_is_told(debugging: Start, o
         await d.until(lambda: d.app.screen is d.app.debugger)
         await d.press("j")
         assert d.app.is_running
+
+
+async def test_a_search_that_lost_the_focus_is_typed_on_and_left(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("slash", "a", "tab", "d")
+        await d.until(lambda: d.app.debugger.prompt.field.value == "ad")
+        await d.press("d", "tab", "escape")
+        await d.until(lambda: d.app.debugger.prompt is None)
+        await d.press("slash", "tab")
+        await d.app.debugger.run_action("search")
+        assert len(d.app.screen.query(SearchPrompt)) == 1
+        await d.press("escape", "q")
+        assert d.app.return_value == 0
 
 
 async def test_a_small_terminal_asks_for_room_and_a_large_one_is_used(debugging: Start) -> None:

@@ -98,8 +98,10 @@ class Verbs(Base):
         self._submit(c.Retry())
 
     def action_stop(self) -> None:
-        """Stop what is running."""
-        if self.engine.snapshot.running:
+        """Stop what is running; before that, leave a search that has lost the focus."""
+        if self.prompt is not None:
+            self.prompt.action_leave()
+        elif self.engine.snapshot.running:
             self.engine.submit(c.Interrupt())
             self.say("Stopping …")
         else:
@@ -225,6 +227,9 @@ class Verbs(Base):
         """Open the search prompt."""
         from tapml_tui.ui.widgets.prompt import SearchPrompt
 
+        if self.prompt is not None:  # asked for in the palette while it is open
+            self.set_focus(self.prompt.field)
+            return
         self.prompt = SearchPrompt(self.tree_view, self.searched)
         self.query_one("#answer").display = False
         await self.mount(self.prompt, before="#keys")

@@ -44,7 +44,8 @@ class SearchPrompt(Horizontal):
     def compose(self) -> ComposeResult:
         """A slash and a field."""
         yield Bar(lambda _: [[(" / ", theme.KEY)]], id="slash")
-        yield Input(placeholder=f"{self.HINT}  (enter: {self.before})" if self.before else self.HINT)
+        hint = f"{self.HINT}  (enter: {self.before})" if self.before else self.HINT
+        yield Input(placeholder=hint, select_on_focus=False)  # coming back to it, one types on
 
     @property
     def field(self) -> Input:
