@@ -53,6 +53,7 @@ def test_without_its_footer_a_trace_says_the_same(tmp_path: Path) -> None:
             assert everything(trace) == whole
 
 
+@pytest.mark.slow
 def test_cut_at_every_byte_it_is_readable_up_to_the_cut(tmp_path: Path) -> None:
     path = small_trace(tmp_path / "t")
     data = path.read_bytes()

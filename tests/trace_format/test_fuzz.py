@@ -12,6 +12,7 @@ import pytest
 from tests import sampling
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_mutations_raise_only_named_errors() -> None:
     """In a process of its own, under limits of memory, and of time for each mutant."""
