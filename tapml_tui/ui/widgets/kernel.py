@@ -11,7 +11,7 @@ from tapml_tui.backends.protocol import KernelText, LogLine
 from tapml_tui.engine.commands import Describe
 from tapml_tui.ui import lines, theme
 from tapml_tui.ui.lines import Line
-from tapml_tui.ui.widgets.panes import Pane
+from tapml_tui.ui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine

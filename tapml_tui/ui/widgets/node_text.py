@@ -9,7 +9,7 @@ from textual.message import Message
 from tapml_tui.compare.result import Status
 from tapml_tui.ui import call_text, error_map, judgement
 from tapml_tui.ui.lines import Line
-from tapml_tui.ui.widgets.panes import Pane
+from tapml_tui.ui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine

@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 from tapml_tui.ui import actions, lines, numbers, theme, values
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.values import Summary, Window
-from tapml_tui.ui.widgets.panes import Pane
+from tapml_tui.ui.widgets.pane import Pane
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
