@@ -24,7 +24,8 @@ from tapml_tui.ui.lines import Line
 from tapml_tui.ui.screens.verbs import Verbs
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.kernel import KEPT_LOG_LINES, KernelPane, LogPane
-from tapml_tui.ui.widgets.panes import Panes, Subject
+from tapml_tui.ui.widgets.pane import Subject
+from tapml_tui.ui.widgets.panes import Panes
 from tapml_tui.ui.widgets.tree import OperatorTree
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from tapml_tui.ui import lines, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.widgets.bar import Bar
+from tapml_tui.ui.widgets.pane import Pane, Subject
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
