@@ -66,7 +66,7 @@ def versions(target: str, lower: str | None, allow: Collection[str]) -> str:
     ours = hashlib.sha256()
     for file in sorted((Path(__file__).parent / "compiler").glob("*.py")):
         ours.update(file.read_bytes())
-    theirs = [f"{name} {_version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "torch")]
+    theirs = [f"{name} {installed_version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "torch")]
     converters = ""
     if lower:
         with contextlib.suppress(OSError):
@@ -74,7 +74,8 @@ def versions(target: str, lower: str | None, allow: Collection[str]) -> str:
     return "\n".join([target, *theirs, ours.hexdigest(), converters, *sorted(allow)])
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """Of a distribution; "none" if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -21,9 +21,11 @@ from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import Deadlines, Stage, Unit
 
 COMPILER_MISSING = "compiling needs PyTorch and TVM: pip install 'tapml-tui[all]'"
-# The first batches are small, so that the first verdict comes early; then few, large ones.
+# The first batches are small, so that the first verdict comes early; then few, large ones; towards the
+# end smaller again, so that both builders end at about the same time.
 _FIRST_BATCH = 2
 _LARGEST_BATCH = 16
+_SMALL_BATCH = 6
 _IN_FLIGHT = 2
 # It may have been killed from outside: once is no proof.
 _FAILED_STARTS = 1
@@ -228,7 +230,8 @@ class Kernels:
                 return
             if not self._wanted:
                 return
-            count = min(self._batch_size, len(self._wanted))
+            share = max(_SMALL_BATCH, len(self._wanted) // (2 * _IN_FLIGHT))
+            count = min(self._batch_size, share, len(self._wanted))
             self._batch_size = min(2 * self._batch_size, _LARGEST_BATCH)
             self._send(dict(self._wanted.popitem(last=False) for _ in range(count)))
 

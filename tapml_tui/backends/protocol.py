@@ -310,6 +310,9 @@ class Backend(Protocol):
     The sink may be called from any thread. Every `execute` is answered exactly once, by
     `Executed` or `Failed`, also when a worker dies, a deadline passes or the backend is closed.
     Requests are executed in the order given.
+
+    It may have a `fingerprint: str`: whatever else than a unit and its inputs decides its results. Where
+    that is the same, results of earlier sessions count; without one, or with "", they do not.
     """
 
     id: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import platform
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import numpy as np
 from tapml_tui.backends import replies
 from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.frames import Header
+from tapml_tui.backends.kernel_cache import installed_version
 from tapml_tui.backends.operands import request_to_wire
 from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import (
@@ -48,6 +51,12 @@ class SourceBackend:
     """Executes units with torch; `protocol.Backend`."""
 
     id = "source"
+
+    @property
+    def fingerprint(self) -> str:
+        """Version, machine and number of threads: a sum that is split otherwise has other last bits."""
+        threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
+        return f"torch {installed_version('torch')} on {platform.machine()}, {threads} threads"
 
     def __init__(self, *, allow_ops: Sequence[str] = (), deadlines: Deadlines | None = None) -> None:
         """Make it; nothing is started.
@@ -218,7 +227,7 @@ class SourceBackend:
         self._active = None
         gave_up_itself = not was_ready and (bool(why) or code >= 0)  # it cannot load, and would not next time
         if gave_up_itself or self._deaths >= _DEATHS_IN_A_ROW:
-            self._stop(f"{words}; press R to start it again")
+            self._stop(f"{words} (R in the debugger starts it again)")
         else:
             self._spawn()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import platform
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tapml_tui.backends import replies
 from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.device_link import Address, DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.kernel_cache import NoKernel
+from tapml_tui.backends.kernel_cache import NoKernel, versions
 from tapml_tui.backends.kernels import CompilerSettings, KernelEvents, Kernels
 from tapml_tui.backends.operands import request_to_wire, spec_bytes
 from tapml_tui.backends.protocol import (
@@ -77,6 +78,7 @@ class TargetBackend:
         self._deadlines = deadlines or Deadlines()
         self._sink: Sink = lambda reply: None
         self._actor = Actor("target", self._program_error)
+        self._address, self._compiler = address, compiler
         self._title = f"{target_kind(compiler.target)} @{address.text}"
         self._kernels = Kernels(
             self._actor,
@@ -101,6 +103,20 @@ class TargetBackend:
         self._tickets = 0
         self._deadline: Timer | None = None
         self._killers: Counter[str] = Counter()
+
+    @property
+    def fingerprint(self) -> str:
+        """The device, and everything that kernels depend on.
+
+        "" for a device behind a server that is not ours: it may have another driver tomorrow, or be
+        another device, and nobody would say so. What was computed there counts for one session.
+        """
+        if not self._address.ours:
+            return ""
+        compiler = self._compiler
+        return (
+            f"{self._address.device} {platform.machine()}\n{versions(compiler.target, compiler.lower, compiler.allow)}"
+        )
 
     def start(self, sink: Sink) -> None:
         """See `protocol.Backend`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
@@ -48,7 +47,7 @@ from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.engine.store import open_store
-from tapml_tui.engine.telling import ranges_of, snapshot_of
+from tapml_tui.engine.telling import log_fault, ranges_of, snapshot_of, stopped_by
 from trace_format import Trace, TraceError
 
 EVENT_INTERVAL = 0.03
@@ -59,6 +58,9 @@ BETWEEN_NODES = (SetBackend, Undo, ToggleBreakpoint)
 
 TURN = 0.02
 """Seconds that a run may take before the inbox is looked at again."""
+
+REST = 0.012
+"""Seconds between two slices of announcing while nothing runs: the screen has the interpreter meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,17 @@ class Engine(Reader):
     # The engine's thread
 
     def _main(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # nobody must wait for ever for an answer
+            log_fault(self._on_event)
+            self._refuse_all(f"the engine stopped because of a fault of its own ({error!r}): start tapml-tui again")
+        self._shut()
+
+    def _serve(self) -> None:
         for backend in self._backends.values():
             backend.start(self._inbox.put)
-        self._announcer.announce()
+        self._announcer.begin()
         message: _Message | None
         while True:
             try:
@@ -178,6 +188,7 @@ class Engine(Reader):
                 break
             if message is not None:
                 self._take(message)
+            self._announcer.announce()
             self._drive()
             if self._dirty and time.monotonic() - self._told >= EVENT_INTERVAL:
                 self._tell()
@@ -188,24 +199,36 @@ class Engine(Reader):
         waits = self._awaited is not None and not self._awaited.done
         if (self._run is not None and not waits) or (self._run is None and self._waiting):
             return 0.0
+        if self._announcer.due:
+            return REST if self._run is None else REST / 8
         return EVENT_INTERVAL if self._dirty else None
+
+    def _refuse_all(self, why: str) -> None:
+        """Answer everything, until the session is closed, with what broke; the state may be half changed."""
+        self._generation += 1
+        refused = replace(
+            self.snapshot, generation=self._generation, running=False, stopped=StopReason.ERROR, message=why
+        )
+        self.snapshot = refused
+        for submitted in filter(None, [self._running, *self._waiting]):
+            self._on_event(Changed(refused, (), submitted.ticket))
+        self._running = None
+        self._waiting.clear()
+        while not isinstance(message := self._inbox.get(), _Close):
+            if isinstance(message, _Submitted):
+                self._on_event(Changed(refused, (), message.ticket))
 
     def _shut(self) -> None:
         self._run = None
         for backend in self._backends.values():
             backend.close()
         closing = Stopped(StopReason.INTERRUPTED, "the session is closed")
-        if self._running is not None:
-            self._answer(self._running.ticket, closing)
-        for submitted in self._waiting:
-            self._answer(submitted.ticket, closing)
-        while True:
-            try:
-                left = self._inbox.get_nowait()
-            except queue.Empty:
-                break
+        while not self._inbox.empty():
+            left = self._inbox.get()
             if isinstance(left, _Submitted):
-                self._answer(left.ticket, closing)
+                self._waiting.append(left)
+        for submitted in filter(None, [self._running, *self._waiting]):
+            self._answer(submitted.ticket, closing)
         self._store.close()
 
     def _take(self, message: _Submitted | Reply) -> None:
@@ -240,7 +263,7 @@ class Engine(Reader):
         try:
             self._dispatch(submitted)
         except Exception as error:  # whatever it is, the command is answered and the session goes on
-            self._answer(submitted.ticket, self._fault(error))
+            self._answer(submitted.ticket, stopped_by(error, self._on_event))
 
     def _dispatch(self, submitted: _Submitted) -> None:
         session, command = self._session, submitted.command
@@ -283,8 +306,8 @@ class Engine(Reader):
 
     def _retry(self, start: int | None, stop: int | None) -> Waiting[Stopped]:
         lost = [one for one, status in self._states.items() if status.state in (State.LOST, State.FAILED)]
-        for one in lost:
-            self._backends[one].restart()
+        for backend in self._backends.values():
+            backend.restart()  # where all is well it does nothing
         nodes = self._session.to_retry(start, stop)
         if not nodes:
             message = f"starting {', '.join(lost)} again" if lost else "nothing to retry"
@@ -332,18 +355,11 @@ class Engine(Reader):
             except StopIteration as end:
                 self._end(end.value)
             except Exception as error:  # whatever it is, the command is answered and the session goes on
-                self._end(self._fault(error))
+                self._end(stopped_by(error, self._on_event))
             if self._awaited is None:  # between two nodes: a long run need not end first
-                self._announcer.announce_further()
+                self._announcer.further()
                 while self._waiting and isinstance(self._waiting[0].command, BETWEEN_NODES):
                     self._begin(self._waiting.popleft())
-
-    def _fault(self, error: Exception) -> Stopped:
-        """What stopped a command that should not have been stopped. The traceback goes to the log only."""
-        if not isinstance(error, TraceError | OSError):
-            self._on_event(LogLine("engine", "error", traceback.format_exc()))
-            return Stopped(StopReason.ERROR, f"a fault of tapml-tui: {type(error).__name__}: {error} (see the log)")
-        return Stopped(StopReason.ERROR, f"cannot go on: {error}")
 
     def _end(self, stopped: Stopped) -> None:
         running, self._run, self._awaited, self._running = self._running, None, None, None
@@ -356,7 +372,7 @@ class Engine(Reader):
         self._tell(ticket, stopped.message)
 
     def _announced_after(self, stopped: Stopped) -> Stopped:
-        self._announcer.announce()
+        self._announcer.begin()
         return stopped
 
     # Events

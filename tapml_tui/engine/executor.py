@@ -52,7 +52,7 @@ class Executor:
         self._trace = trace
         # A backend that does not say what decides its results is not trusted to be the same one tomorrow.
         session = secrets.token_hex(8)
-        self._versions = {backend.id: getattr(backend, "fingerprint", session) for backend in backends}
+        self._versions = {backend.id: getattr(backend, "fingerprint", "") or session for backend in backends}
         self._store = store
         self._source_from_trace = source_from_trace
         self._fetch_limit = fetch_limit

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tapml_tui.backends.protocol import BackendStatus, Prepared
+from tapml_tui.backends.protocol import BackendStatus, LogLine, Prepared
 from tapml_tui.compare.result import Status
-from tapml_tui.engine.events import Counts, Snapshot
+from tapml_tui.engine.events import Counts, Snapshot, StopReason
 from tapml_tui.engine.session import Session, Stopped
+from trace_format import TraceError
 
 
 def snapshot_of(
@@ -62,3 +64,16 @@ def ranges_of(nodes: set[int]) -> tuple[tuple[int, int], ...]:
     starts = ordered[np.concatenate([[0], breaks + 1])]
     stops = ordered[np.concatenate([breaks, [len(ordered) - 1]])] + 1
     return tuple((int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
+
+
+def stopped_by(error: Exception, log: Callable[[LogLine], None]) -> Stopped:
+    """What to answer to a command that should not have been stopped; for the `except` that caught it."""
+    if isinstance(error, TraceError | OSError):
+        return Stopped(StopReason.ERROR, f"cannot go on: {error}")
+    log_fault(log)
+    return Stopped(StopReason.ERROR, f"a fault of tapml-tui: {type(error).__name__}: {error} (see the log)")
+
+
+def log_fault(log: Callable[[LogLine], None]) -> None:
+    """The traceback goes to the log only."""
+    log(LogLine("engine", "error", traceback.format_exc()))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tapml_tui.backends.protocol import Backend
+from tapml_tui.backends.protocol import Backend, Execute
+from tapml_tui.compare.result import Status
 from tapml_tui.engine.commands import Mode, RunNodes, SelectCase, SetBackend, SetMode, Verb
 from tapml_tui.engine.events import StopReason
 from tests.engine.toys import Driver
@@ -22,6 +24,21 @@ def backends() -> tuple[Backend, ...]:
     from tapml_tui.backends.launch import TargetOptions, make_backends
 
     return make_backends(TargetOptions())
+
+
+class Counting:
+    """A backend whose executions are counted."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+        self.executed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def execute(self, request: Execute) -> None:
+        self.executed += 1
+        self._inner.execute(request)
 
 
 @pytest.fixture
@@ -80,3 +97,33 @@ def test_isolated_every_case_is_judged(trace: Trace) -> None:
             driver.do(SelectCase(case))
             counts = driver.do(RunNodes()).counts
             assert (counts.error, counts.failed) == (1, 2) and counts.passed > 50
+
+
+@pytest.mark.tvm
+def test_a_session_on_loopback_resumes_and_executes_nothing(tmp_path: Path) -> None:
+    """All but what failed: that is tried again, and a mismatch is confirmed again."""
+    path = tmp_path / "session.run"
+    with open_trace(DEMO) as trace:
+        watched = tuple(map(Counting, backends()))
+        with Driver(trace, watched, run_path=path, mode=Mode.ISOLATED) as driver:
+            passed = driver.do(RunNodes()).counts.passed
+            nodes = [node for node in range(len(driver.engine.graph)) if _passed(driver, node)]
+        assert watched[1].executed >= passed == len(nodes) > 50
+        watched = tuple(map(Counting, backends()))
+        with Driver(trace, watched, run_path=path, mode=Mode.ISOLATED) as driver:
+            assert driver.do(RunNodes(tuple(nodes))).counts.passed == passed
+        assert [backend.executed for backend in watched] == [0, 0]
+
+
+def _passed(driver: Driver, node: int) -> bool:
+    result = driver.engine.result(node)
+    return result is not None and result.status is Status.PASSED
+
+
+@pytest.mark.tvm
+def test_a_device_that_is_not_ours_is_not_believed_to_be_the_same_tomorrow() -> None:
+    from tapml_tui.backends.launch import TargetOptions, make_backends
+
+    options = (TargetOptions(), TargetOptions(target="c"), TargetOptions(rpc="127.0.0.1:9090"))
+    loopback, other, remote = (make_backends(each)[1].fingerprint for each in options)  # type: ignore[attr-defined]
+    assert loopback and other and loopback != other and remote == ""

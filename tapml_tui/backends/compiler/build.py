@@ -18,6 +18,10 @@ from tapml_tui.backends.compiler.lower import Lowered
 # GPU kinds need host code too, and the schedules of dlight, which TVM's default pipeline applies to them.
 _HOST = "llvm"
 _ON_HOST = {"llvm", "c"}
+# Every kernel checks the shape, type and strides of each argument each time that it is called, which is more code than
+# the kernel: nearly half of the time to compile. Relax has compared the same when it was compiled (a `call_tir` that
+# does not fit its PrimFunc is refused), and checks the arguments of the whole unit when it is called.
+_NO_CHECKS = "tirx.disable_assert"
 
 
 def parse_target(text: str) -> tvm.target.Target:
@@ -72,7 +76,10 @@ def build(units: Sequence[tuple[str, Lowered]], target: tvm.target.Target, libra
     Raises:
         Exception: Whatever TVM or the linker raises; one unit that does not compile fails all.
     """
-    executable = tvm.compile(merge(units), target=target)
+    # Those that a user wrote into a kernel stay.
+    needless = _NO_CHECKS in tvm.transform.PassContext.list_configs() and not any(one.by_user for _, one in units)
+    with tvm.transform.PassContext(opt_level=2, config={_NO_CHECKS: True} if needless else {}):
+        executable = tvm.compile(merge(units), target=target)
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         made = Path(folder, library.name)
         executable.export_library(str(made), fcompile=_link if library.suffix == ".so" else None, workspace_dir=folder)

@@ -45,11 +45,13 @@ class Lowered:
         module: Function "main" gives a tuple of the unit's outputs; it may come with PrimFuncs.
         identity: For each output the input that it is, if that is all that the unit does; else ().
         attempts: (way, message) of the ways that did not work.
+        by_user: Whether the user's converter made it.
     """
 
     module: tvm.IRModule
     identity: tuple[int, ...]
     attempts: tuple[tuple[str, str], ...] = ()
+    by_user: bool = False
 
 
 def load_user_lowering(file: str) -> Lower:
@@ -137,7 +139,7 @@ def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
     except Exception as error:  # the user's code may raise anything
         reason, detail = messages.of_exception(error)
         raise NotLowered(f"the converter of --lower: {reason}", detail, unsupported=False) from error
-    return Lowered(module, _identity(module["main"]))
+    return Lowered(module, _identity(module["main"]), by_user=True)
 
 
 def _emit(block: relax.BlockBuilder, built: Any, args: list[Any], unit: Unit) -> list[Any]:
