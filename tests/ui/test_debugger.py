@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from textual import events
 from textual.command import CommandList, CommandPalette
@@ -14,12 +15,14 @@ from textual.command import CommandList, CommandPalette
 from tapml_tui.backends.protocol import BackendStatus, State
 from tapml_tui.compare.result import Verdict
 from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.screens.help import HelpScreen
 from tapml_tui.ui.screens.too_small import TooSmallScreen
 from tapml_tui.ui.widgets.line_view import LineView
 from tapml_tui.ui.widgets.prompt import SearchPrompt
+from tests.engine.numpy_backend import Arrays
 from tests.engine.toys import mlp
 from tests.ui.conftest import half_zero
 
@@ -79,6 +82,17 @@ async def test_the_end_is_said_and_does_no_harm(debugging: Start) -> None:
         await d.at(8)
         await d.press("r")
         await d.at(0)
+
+
+async def test_at_the_end_c_computes_again_what_a_switch_made_stale(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("c")
+        await d.at(9)
+        await d.press("X")
+        assert d.engine.table.flags[8] & STALE
+        await d.press("c")
+        await d.until(lambda: not (d.engine.table.flags & STALE).any())
+        await d.until(lambda: "stale nodes computed again" in d.message)
 
 
 async def test_sides_switch_for_a_node_and_its_path_and_undo_takes_it_back(debugging: Start) -> None:
@@ -314,6 +328,41 @@ async def test_the_palette_finds_an_action_and_does_it(debugging: Start) -> None
         await d.until(lambda: len(d.engine.snapshot.breakpoints) == 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "stops_at", "words"),
+    [
+        ("break operator", 2, "the operator aten.tanh.default: set"),
+        ("break path", 2, "the path layers.0.mlp: set"),
+        ("first mism", 3, "the first mismatch: set"),
+        ("first NaN", 6, "the first NaN: set"),
+    ],
+)
+async def test_every_kind_of_breakpoint_can_be_set_from_the_palette(
+    debugging: Start, name: str, stops_at: int, words: str
+) -> None:
+    def scaled(right: Arrays) -> Arrays:
+        return (right[0] * 2,)
+
+    def nan(right: Arrays) -> Arrays:
+        return (right[0] * np.float32(np.nan),)
+
+    faults = {"layers.0.mlp/aten.tanh.default#0": scaled, "layers.1.mlp/aten.tanh.default#0": nan}
+    async with debugging(faults=faults) as d:
+        d.tree.select_node(2)
+        await d.press("colon")
+        await d.press(*name)
+        await d.until(lambda: "Break on" in d.text)
+        await d.press("enter", "enter")
+        await d.until(lambda: len(d.engine.snapshot.breakpoints) == 1)
+        await d.until(lambda: words in d.message)
+        while d.engine.snapshot.stopped is not StopReason.BREAKPOINT:
+            before = d.engine.snapshot.generation
+            await d.press("c")
+            await d.until(lambda before=before: d.engine.snapshot.generation > before)
+            await d.until(lambda: not d.engine.snapshot.running)
+        assert d.engine.snapshot.cursor == stops_at
+
+
 async def test_a_page_key_before_the_palette_has_its_lines(debugging: Start) -> None:
     async with debugging() as d:
         await d.press("colon")
@@ -384,6 +433,7 @@ async def test_the_mouse_selects_and_folds(debugging: Start) -> None:
         assert d.panes.active == 1
 
 
+@pytest.mark.slow
 async def test_every_key_of_the_table_can_be_pressed_at_any_time(debugging: Start) -> None:
     from tapml_tui.ui import actions
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import commands as c
-from tapml_tui.engine.table import STATUSES
+from tapml_tui.engine.table import STALE, STATUSES
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -77,8 +77,8 @@ class Verbs(Base):
         self._submit(c.Step(c.Verb.TO, self.tree_view.entry, self.tree_view.is_closed(self.tree_view.entry)))
 
     def action_run_on(self) -> None:
-        """Run to the next breakpoint, LOCAL or error."""
-        if not self._at_end():
+        """Run to the next breakpoint, LOCAL or error; at the end, compute again what is stale."""
+        if bool((self.engine.table.flags & STALE).any()) or not self._at_end():
             self._submit(c.Step(c.Verb.CONTINUE))
 
     def action_step_back(self) -> None:
@@ -153,9 +153,10 @@ class Verbs(Base):
             self._toggle(c.BreakpointKind.OPERATOR, _literal(self.engine.graph.op(self.tree_view.span[0])))
 
     def action_break_path(self) -> None:
-        """Stop before every node under the selected path."""
+        """Stop where a run comes into the selected path: that of a fold, or the one that a node is in."""
         if not self._empty():
-            self._toggle(c.BreakpointKind.PATH, _literal(self.engine.graph.path(self.tree_view.span[0])) + "*")
+            path = self.engine.graph.outline_path(self.tree_view.entry)
+            self._toggle(c.BreakpointKind.PATH, _literal(path) or "*")
 
     def action_break_mismatch(self) -> None:
         """Stop after the first mismatch."""
