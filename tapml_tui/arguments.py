@@ -42,7 +42,11 @@ def debugger_parser() -> argparse.ArgumentParser:
         "trace", metavar="TRACE", help="made by `tapml-tui carve`; write ./NAME if it is named like a command"
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    parser.add_argument("--session", metavar="FILE", help="keep the results and the state of this session in FILE")
+    parser.add_argument(
+        "--session",
+        metavar="FILE",
+        help="keep the results in FILE, and use those that are in it already; without, in TRACE.runs/",
+    )
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     _target(parser)
     return parser

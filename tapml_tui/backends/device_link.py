@@ -300,7 +300,7 @@ class DeviceLink:
         self._disarm("busy")
         self._give_up(
             f"{self._address.text} did not answer within {self._deadlines.connect:.0f} s: it is busy with another "
-            "session, or is no TVM RPC server. Free it, then press R"
+            "session, or is no TVM RPC server. Free it and try again (R in the debugger)"
         )
         for process in (self._worker, self._server):
             if process is not None:
@@ -325,7 +325,9 @@ class DeviceLink:
         words = f"no connection to {self._address.text}: {reason}"
         if self._tries >= _REMOTE_TRIES:
             hint = "" if self._address.ours else ". Is the server running, and is the key right?"
-            self._give_up(f"{words}{hint} R tries again")
+            if "is not enabled" in reason:
+                hint = ". The TVM of that server was built without it: name one that has it with --rpc"
+            self._give_up(f"{words}{hint} (R in the debugger tries again)")
             return
         self._events.state(State.CONNECTING, words, None)
         self._arm("again", _RETRY_PAUSE * self._tries, self._connect)
@@ -363,7 +365,7 @@ class DeviceLink:
     def _count_loss(self, words: str) -> None:
         self._losses += 1
         if self._losses >= _LOSSES_IN_A_ROW:
-            self._give_up(f"{words}, {self._losses} times in a row; press R to try again")
+            self._give_up(f"{words}, {self._losses} times in a row (R in the debugger tries again)")
 
     def _give_up(self, why: str) -> None:
         self.gave_up = why

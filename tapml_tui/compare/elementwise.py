@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from tapml_tui.compare.precision import CHUNK, Precision, coarser, half_ulp, pre
 from tapml_tui.compare.result import Comparison
 from tapml_tui.compare.summary import summarize
 from trace_format.model import Floor
+
+_Number: TypeAlias = complex | float | int | bool
 
 LIMIT = 16.0
 """How many floors a healthy element may be off.
@@ -221,7 +224,7 @@ class _Tally:
             worst_values=values,
         )
 
-    def _reason(self, worst: tuple[int, ...] | None, values: tuple[object, object] | None) -> str:
+    def _reason(self, worst: tuple[int, ...] | None, values: tuple[_Number, _Number] | None) -> str:
         if not self.outside:
             return ""
         if self.nan_actual > self.nan_both:
@@ -233,7 +236,8 @@ class _Tally:
         if self.inf_differs:
             return f"Inf on one side only, or of the other sign, in {self.inf_differs} of {self.compared} elements"
         assert worst is not None and values is not None
-        place = f"worst at [{', '.join(map(str, worst))}]: {values[0]!r} expected, {values[1]!r} computed"
+        expected, got = _told_apart(*values)
+        place = f"worst at [{', '.join(map(str, worst))}]: {expected} expected, {got} computed"
         if self.unit is None:
             return f"{self.outside} of {self.compared} elements are not equal, and must be; {place}"
         return f"{self.factor:.3g} x the floor in {self.outside} of {self.compared} elements; {place}"
@@ -268,7 +272,13 @@ def _all_finite(array: np.ndarray) -> bool:
     return precision(array.dtype) is None or bool(np.isfinite(array).all())
 
 
-def _plain(element: object) -> complex | float | int | bool:
+def _told_apart(*values: _Number) -> list[str]:
+    """Numbers in six digits, or in all of them where six make them look equal."""
+    short = [repr(value) if isinstance(value, int) else f"{value:.6g}" for value in values]
+    return short if len(set(short)) == len(short) else [repr(value) for value in values]
+
+
+def _plain(element: object) -> _Number:
     """A Python number that prints well, of a numpy or ml_dtypes scalar."""
     array = np.asarray(element)
     match array.dtype.kind:

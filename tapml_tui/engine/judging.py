@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tapml_tui.backends.protocol import Failed
+from tapml_tui.backends.protocol import Failed, Stage
 from tapml_tui.compare import Status, Verdict
 from tapml_tui.compare.verdict import decide
 from tapml_tui.engine.commands import Mode
@@ -18,7 +19,10 @@ from tapml_tui.engine.units import Binding, Unbound, executed, not_comparable
 from tapml_tui.engine.values import Outcome, Stored, load, raw_bytes
 from tapml_tui.engine.view import Computed, View
 from trace_format.model import NodeRef
+from trace_format.text import printable
 
+_RAISED = re.compile(r"(?!LinkError)\w*(Error|Exception)\b")
+"""How the reason begins where TVM raised something, and nothing else went wrong."""
 TWO_RUNS = "differs between two runs on the same inputs: a race in the kernel, or a bad link"
 
 
@@ -232,6 +236,10 @@ def _inputs_failed(visit: Visit) -> tuple[bool, float]:
 
 
 def _broken(visit: Visit, failure: Failed, status: Status) -> NodeResult:
-    return NodeResult(
-        visit.node, visit.backend, status, reason=failure.reason, detail=failure.detail, stage=failure.stage
-    )
+    reason = failure.reason
+    if failure.stage == Stage.COMPILE and _RAISED.match(reason):
+        unit = visit.binding.unit
+        operator = printable(unit.calls[0].op.removeprefix("aten.").removesuffix(".default"), limit=80)
+        dtypes = ", ".join(dict.fromkeys(spec.dtype for spec in unit.inputs)) or "no tensor"
+        reason = f"TVM cannot compile {operator} on {dtypes}: {reason.rstrip(' :;')}"
+    return NodeResult(visit.node, visit.backend, status, reason=reason, detail=failure.detail, stage=failure.stage)

@@ -141,7 +141,7 @@ class Session:
         if self.cursor == len(view.graph):
             if planned.stops:
                 behind += yield from self._catch_up()  # with what was switched meanwhile
-            message = f"{behind} stale nodes computed again" if behind else "already at the end" if at_end else ""
+            message = f"stale nodes computed again: {behind}" if behind else "already at the end" if at_end else ""
             return Stopped(StopReason.END, message)
         return Stopped(StopReason.STEP)
 

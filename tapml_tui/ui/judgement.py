@@ -61,9 +61,14 @@ def of_node(engine: Engine, node: int, width: int, *, note: str = "", picture: S
                 picture = ()
     content += _also("with the recorded inputs", result.isolated, width)
     content += _also("against the source on the same inputs", result.live, width)
-    side = "source" if result.backend == "source" else result.backend
-    content.append([(f"ran on {side}" + (f" in {numbers.milliseconds(result.ms)}" if result.ms else ""), theme.DIM)])
+    content.append([(_where(result), theme.DIM)])
     return content
+
+
+def _where(result: NodeResult) -> str:
+    if result.status not in (Status.PASSED, Status.FAILED) and not result.ms:
+        return f"placed on {result.backend}"
+    return f"ran on {result.backend}" + (f" in {numbers.milliseconds(result.ms)}" if result.ms else "")
 
 
 def _how_to_run(engine: Engine, node: int) -> str:
@@ -77,6 +82,8 @@ def _verdict(engine: Engine, result: NodeResult, width: int) -> list[Line]:
     word = result.verdict.value if result.verdict else WORDS[result.status]
     if result.verdict is Verdict.CLEAN:
         word = WORDS[result.status]
+    if result.status is Status.NOT_RUN:
+        word = "not compared"  # the run has been there
     line: Line = [(f"{glyph} {word}", style + Style(bold=True))]
     line.append(("  " + engine.graph.outline_label(engine.graph.entry_of(result.node)), theme.STRONG))
     content = [line]
@@ -169,10 +176,10 @@ def of_fold(engine: Engine, label: str, start: int, stop: int, width: int) -> li
     if guilty:
         sentence = f"{guilty} {'is' if guilty == 1 else 'are'} LOCAL: wrong on right inputs."
         content += [[], *lines.wrap(sentence, width, theme.FAILED)]
-    bad = np.flatnonzero(status >= STATUSES.index(Status.FAILED))
+    bad = np.flatnonzero(status >= STATUSES.index(Status.UNSUPPORTED))
     if len(bad):
-        # Guilty before inherited, errors between, then the largest error.
-        order = np.lexsort((-table.factor[start:stop][bad], -verdict[bad].astype(int)))
+        # Guilty before inherited, then errors, then what is unsupported; among equals the largest error.
+        order = np.lexsort((-table.factor[start:stop][bad], -status[bad].astype(int), -verdict[bad].astype(int)))
         content += [[], [("look at", theme.DIM)]]
         content += [_bad_row(engine, start + int(bad[i]), width) for i in order[:WORST_SHOWN]]
         if len(bad) > WORST_SHOWN:
@@ -187,7 +194,7 @@ def _bad_row(engine: Engine, node: int, width: int) -> Line:
     mark, style = rows.mark(status, verdict)
     name = f"{graph.path(node)} {graph.outline_label(graph.entry_of(node))}"
     word = (verdict.value if verdict not in (Verdict.NONE, Verdict.CLEAN) else WORDS[status]).ljust(9)
-    return [(f"{mark} {word} ", style), (lines.shorten(name, max(width - 12, 8)), theme.TEXT)]
+    return [(f"{mark} {word} ", style), (lines.shorten(name, max(width - 3 - len(word), 8)), theme.TEXT)]
 
 
 def _bar(share: float, width: int) -> str:

@@ -225,3 +225,16 @@ def test_any_two_arrays_get_an_answer(reference: np.ndarray, actual: np.ndarray)
     assert result.compared == 16
     assert result.passed == (result.reason == "") == (result.outside == 0)
     assert result.passed or result.factor > LIMIT
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "words"),
+    [
+        (-2.406834125518799, -4.733015537261963, "-2.40683 expected, -4.73302 computed"),
+        (1.0, 1.00001, "1 expected, 1.00001 computed"),
+        (1.0, 1.0000001192092896, "1.0 expected, 1.0000001192092896 computed"),
+    ],
+)
+def test_the_sentence_has_as_many_digits_as_tell_the_numbers_apart(expected: float, got: float, words: str) -> None:
+    reason = compare(np.array([expected]), np.array([got])).reason
+    assert reason.endswith(words)

@@ -57,7 +57,9 @@ def test_a_switch_makes_downstream_stale_and_back_costs_nothing(tmp_path: Path) 
         driver.do(SetBackend(3, 4, "source"))
         count = len(driver.target.executed)
         end = driver.step(Verb.CONTINUE)
-        assert "6 stale nodes" in end.message and driver.source.executed == [driver.engine.graph.node_id(3)]
+        assert "stale nodes computed again: 6" in end.message and driver.source.executed == [
+            driver.engine.graph.node_id(3)
+        ]
         assert driver.engine.result(3).backend == "source"
         driver.do(SetBackend(3, 4, "target"))
         executed = len(driver.target.executed)

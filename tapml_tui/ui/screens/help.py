@@ -26,6 +26,17 @@ STATUS_WORDS = (
     (Status.NOT_RUN, "not run, or nothing to compare"),
 )
 
+NUMBERS = (
+    ("x floor", "the worst element's error as a multiple of the noise floor; over the limit it fails"),
+    ("floor", "how far PyTorch itself is off"),
+    ("  float64", "measured against a float64 replay when carving"),
+    ("  bound", "computed: what rounding alone may do to a sum of that length"),
+    ("  exact", "the operator only moves values or counts: bits must agree"),
+    ("max abs", "largest error of an element"),
+    ("rel", "largest error divided by its element: 0.01 is 1%"),
+    ("outside", "elements beyond the limit"),
+)
+
 
 class HelpScreen(OverDebugger):
     """Reads the action table."""
@@ -82,6 +93,9 @@ def content(scope: str, width: int) -> list[Line]:
     for status, words in STATUS_WORDS:
         mark, style = rows.mark(status)
         text += _entry(mark, style, words, width)
+    text += [[], [(" Numbers", theme.STRONG)]]
+    for name, words in NUMBERS:
+        text += _entry(name, theme.TEXT, words, width)
     text += [[], [(" Verdicts of a chained run", theme.STRONG)]]
     for verdict, words in SENTENCES.items():
         letter = rows.LETTERS[verdict].strip()

@@ -39,7 +39,11 @@ class KernelPane(Pane):
             self.set_lines([[("select an operator: a path has no kernel of its own", theme.DIM)]])
             return
         content = self._error(subject.start)
-        signature = self.engine.unit(subject.start).signature
+        unit = self.engine.unit(subject.start)
+        if not unit.outputs:
+            self.set_lines(lines.wrap("no backend executes this operator: it has no kernel", self.room, theme.DIM))
+            return
+        signature = unit.signature
         text = self._texts.get(signature)
         if text is None:
             content.append([("asking the compiler …", theme.DIM)])
@@ -109,6 +113,6 @@ class LogPane(Pane):
             first, *rest = lines.wrap(said.text, self.room - NAMES, style) or [[]]
             content.append([(f"{said.backend:<{NAMES}}", theme.DIM), *first])
             content += [[(" " * NAMES, theme.DIM), *line] for line in rest]
-        self.set_lines(content or [[("nothing has been said yet", theme.DIM)]], keep_place=True)
+        self.set_lines(content or [[("PyTorch, TVM and the device have said nothing", theme.DIM)]], keep_place=True)
         if at_end:
             self.action_text_bottom()
