@@ -1,0 +1,57 @@
+"""What a worker may do: operators that the user allowed, and no more of the machine than it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapml_tui.backends.launch import TargetOptions, make_backends
+from tapml_tui.backends.protocol import Executed, Failed, TensorSpec, Unit, UnitInput
+from tests.backends.driver import Driver, descendants, spec, unary, unit
+
+pytestmark = [pytest.mark.torch]
+
+X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+W = np.ones((3, 4), np.float32)
+# Outside of aten and prims, and a part of every CPU build of torch.
+NAME = "mkldnn._linear_pointwise.default"
+
+
+def linear() -> Unit:
+    arguments = [UnitInput(0), UnitInput(1), None, "none", (), ""]
+    return unit(NAME, arguments, [spec(X), spec(W)], [TensorSpec("float32", (2, 3))])
+
+
+def start(folder: Path, kernels: Path, *allowed: str) -> Driver:
+    return Driver(make_backends(TargetOptions(allow_ops=allowed), cache_dir=kernels)[0], folder)
+
+
+def test_an_operator_of_another_namespace_is_refused_and_the_remedy_named(tmp_path: Path, kernel_folder: Path) -> None:
+    driver = start(tmp_path, kernel_folder)
+    try:
+        reply = driver.run(linear(), X, W)
+        assert isinstance(reply, Failed)
+        assert "--allow-ops" in reply.reason + reply.detail
+        limits = [Path(f"/proc/{pid}/limits").read_text() for pid in set(descendants("worker_source")) - driver.others]
+    finally:
+        driver.backend.close()
+    assert limits
+    for text in limits:
+        soft = {line[:26].strip(): line[26:].split()[0] for line in text.splitlines()}
+        assert soft["Max core file size"] == "0"
+        assert soft["Max address space"] != "unlimited"
+        assert int(soft["Max open files"]) <= 4096
+
+
+@pytest.mark.parametrize("allowed", ["mkldnn", NAME])
+def test_an_operator_that_the_user_allowed_runs(tmp_path: Path, kernel_folder: Path, allowed: str) -> None:
+    driver = start(tmp_path, kernel_folder, allowed)
+    try:
+        reply = driver.run(linear(), X, W)
+        assert isinstance(reply, Executed), reply
+        np.testing.assert_allclose(reply.outputs[0], X @ W.T, rtol=1e-5, atol=1e-6)
+        assert isinstance(driver.run(unary("aten.relu.default", X), X), Executed)
+    finally:
+        driver.backend.close()
