@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from trace_format import limits
@@ -228,12 +229,39 @@ class StoredValue(NamedTuple):
 
 
 def encode_value(stored: StoredValue) -> bytes:
-    """Body of a value record."""
+    """Body of a value record, one that `decode_value` takes.
+
+    Raises:
+        Malformed, LimitExceeded, UnknownDtype: As `decode_value` would.
+    """
     v = stored.value
+    value_bytes(v.dtype, v.shape, v.strides)
+    if v.tensor is not None and (not v.dtype or len(v.tensor) != 32):
+        raise Malformed("a tensor without a dtype, or without a SHA-256")
+    if v.scalar is not None and not isinstance(v.scalar, (int, float, bool, str)):
+        raise Malformed("a scalar that is none")
     return pack([
         stored.case, encode_argument(stored.ref), text(v.dtype), list(v.shape), list(v.strides), v.tensor,
         encode_argument(v.scalar), v.reproducible, _encode_floor(v.isolated), _encode_floor(v.chained), text(v.note),
     ])  # fmt: skip
+
+
+@lru_cache(4096)
+def value_bytes(dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """How many bytes a value of this form is; refuses what no value can be.
+
+    Cached: a model has thousands of values and few forms.
+
+    Raises:
+        Malformed, LimitExceeded, UnknownDtype: As `decode_value` would.
+    """
+    if max(len(shape), len(strides)) > limits.MAX_RANK:
+        raise LimitExceeded(f"a value has more than {limits.MAX_RANK} dimensions")
+    if not all(type(n) is int for n in shape + strides):
+        raise Malformed("an integer is missing")
+    if any(not 0 <= n <= limits.MAX_ELEMENTS for n in shape) or any(abs(n) > limits.MAX_TENSOR_BYTES for n in strides):
+        raise LimitExceeded(f"a size or a stride is out of range: {list(shape)}, {list(strides)}"[:300])
+    return element_count(shape) * (item_size(dtype) if dtype else 0)
 
 
 def _encode_floor(floor: Floor | None) -> object:

@@ -47,8 +47,7 @@ class Contents:
 
     def hash(self, record: Record, body: bytes) -> None:
         """Take a record into the content id."""
-        self._content.update(content_key(record))
-        self._content.update(body)
+        self._content.update(content_key(record) + body)
 
     @property
     def content_id(self) -> bytes:

@@ -10,6 +10,7 @@ from typing import IO
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, by whatever rule
 _BUFFER = 1 << 20
+_LARGE = 1 << 16  # from here on copying costs more than a call of the system
 _RESERVE_STEP = 1 << 20
 
 
@@ -34,7 +35,7 @@ class Output:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append."""
-        if len(data) < _BUFFER:
+        if len(data) < _LARGE:
             self._pending += data
             if len(self._pending) >= _BUFFER:
                 self.flush()
@@ -44,14 +45,13 @@ class Output:
 
     def flush(self) -> None:
         """Give everything to the system."""
-        with memoryview(bytes(self._pending)) as pending:
-            before = self._written
-            try:
-                self._write_out(pending)
-            finally:
-                del self._pending[: self._written - before]
+        before = self._written
+        try:
+            self._write_out(self._pending)
+        finally:
+            self._pending = self._pending[self._written - before :]
 
-    def _write_out(self, data: bytes | memoryview) -> None:
+    def _write_out(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
             at = 0
             while at < len(view):

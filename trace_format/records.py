@@ -20,6 +20,7 @@ MARKER = b"\xf5TPR"
 HEADER = struct.Struct("<4sIQII")  # marker, opcode, bulk size, body size, CRC of what precedes it
 CHECKED = HEADER.size - 4
 CRC = struct.Struct("<I")
+KEY = struct.Struct("<IQI")  # opcode, bulk size, body size
 TRAILER = struct.Struct("<QII8s")  # offset of the summary, CRC of that offset, 0, magic
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
@@ -103,14 +104,18 @@ def tail_bytes(record: Record, header: bytes, body: Buffer) -> bytes:
 
 def pack_record(offset: int, opcode: int, body: bytes) -> bytes:
     """A whole record without bulk bytes."""
-    record = layout(offset, opcode, 0, len(body))
+    return record_bytes(layout(offset, opcode, 0, len(body)), body)
+
+
+def record_bytes(record: Record, body: bytes) -> bytes:
+    """A record without bulk bytes whose layout is known."""
     header = header_bytes(record)
     return header + body + tail_bytes(record, header, body)
 
 
 def content_key(record: Record) -> bytes:
     """What of a record's header goes into the content id, before its body."""
-    return struct.pack("<IQI", record.opcode, record.bulk_size, record.body_size)
+    return KEY.pack(record.opcode, record.bulk_size, record.body_size)
 
 
 def read_header(data: Sliced, offset: int, size: int) -> Record:

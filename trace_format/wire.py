@@ -16,6 +16,7 @@ T = TypeVar("T")
 _NODE_REF = struct.Struct("<II")
 _INPUT_REF = struct.Struct("<I")
 _COMPLEX = struct.Struct("<dd")
+_PLAIN = frozenset({type(None), bool, int, float})
 _EXT_NODE, _EXT_INPUT, _EXT_NAMED, _EXT_COMPLEX = 1, 2, 3, 4
 WIDE_ARRAY = 1 << 20  # of the records that list things: graphs, weights, the summary
 
@@ -159,7 +160,7 @@ def encode_argument(argument: object, depth: int = 0) -> object:
     Raises:
         Unwritable: For a type or a depth that the format does not have.
     """
-    if argument is None or isinstance(argument, bool):
+    if type(argument) in _PLAIN:  # most arguments
         return argument
     if isinstance(argument, NodeRef):
         return msgpack.ExtType(_EXT_NODE, _pack_ref(_NODE_REF, *argument))
@@ -225,6 +226,8 @@ def text(string: str) -> str:
     Raises:
         Unwritable: If it is not.
     """
+    if string.isascii() and len(string) <= limits.MAX_STRING:
+        return string
     encoded = string.encode(errors="backslashreplace")
     if len(encoded) > limits.MAX_STRING:
         raise Unwritable(f"a string of {len(string)} characters is above the limit of {limits.MAX_STRING} bytes")

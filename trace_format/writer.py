@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,17 +27,20 @@ from trace_format.records import (
     MINOR,
     Buffer,
     Op,
+    Record,
     block_count,
     body_limit,
     layout,
     op_name,
     pack_record,
+    record_bytes,
     trailer_bytes,
 )
 from trace_format.safetensors_file import SafetensorsFile
-from trace_format.tensors import Hasher, blocks, checksums, plain_bytes, write_tensor
+from trace_format.tensors import Hasher, checksums, plain_bytes, write_tensor
 from trace_format.wire import text
 
+_LIKENESS_BYTES = 4096
 _FOOTER_COST = 4096  # summary, trailer, headers and padding of the tables
 _GRAPH_COST, _CASE_COST, _TENSOR_COST, _SOURCE_COST, _NOTE_COST = 1024, 256, 56, 16, 9
 
@@ -66,22 +69,22 @@ class TraceWriter:
             DiskFull: If the disk is full already.
         """
         self.path = Path(path)
+        self._folder = self.path.parent
         self._max_bytes = max_bytes
         self._contents = Contents()
         self._lines: dict[SourceLine, int] = {}
-        self._seen: set[tuple[int, int]] = set()  # (size, CRC of the first block) of every tensor
+        self._seen: set[tuple[int, int]] = set()  # `_likeness` of every tensor
         self._hasher = Hasher()
         self._footer_cost = _FOOTER_COST
         self._closed = False
         try:
-            descriptor, temporary = tempfile.mkstemp(".partial", f".{self.path.name[:100]}.", self.path.parent)
+            descriptor, temporary = tempfile.mkstemp(".partial", f".{self.path.name[:100]}.", self._folder)
         except OSError as error:
-            raise CannotOpen(f"cannot write a trace in {self.path.parent}: {error.strerror}") from error
+            raise CannotOpen(f"cannot write a trace in {self._folder}: {error.strerror}") from error
         self.temporary = Path(temporary)
         self._output = Output(descriptor)
         try:
-            with self._room(len(MAGIC)):
-                self._output.write(MAGIC)
+            self._output.write(MAGIC)
             self._append(Op.HEADER, codec.encode_head(Head("trace", MINOR, None, provenance or Provenance())))
         except BaseException:
             self.abort()
@@ -112,7 +115,8 @@ class TraceWriter:
         body = codec.encode_graph(head)
         graph = self._contents.add_graph(self._append(Op.GRAPH, body, _GRAPH_COST), head)
         for index, node in enumerate(nodes):
-            node = replace(node, id=text(node.id), name=text(node.name), op=text(node.op), path=text(node.path))
+            if not all(map(str.isascii, (node.id, node.name, node.op, node.path))):  # lone surrogates
+                node = replace(node, id=text(node.id), name=text(node.name), op=text(node.op), path=text(node.path))
             source = self._intern(node.source)
             stored = StoredNode(head.number, index, node, source)
             reads = self._contents.check_node(stored)
@@ -124,14 +128,16 @@ class TraceWriter:
     def _intern(self, source: Sequence[SourceLine]) -> tuple[int, ...]:
         if len(source) > limits.MAX_SOURCE_LINES:
             raise Unwritable(f"a node has {len(source)} source lines, the limit is {limits.MAX_SOURCE_LINES}")
-        new = [line for line in dict.fromkeys(source) if line not in self._lines]
-        if new:
+        numbers = [self._lines.get(line, -1) for line in source]
+        if -1 in numbers:
+            new = [line for line in dict.fromkeys(source) if line not in self._lines]
             first = self._contents.lines
             self._contents.check_source(first, len(new))
             offset = self._append(Op.SOURCE, codec.encode_source(first, new), _SOURCE_COST)
             self._contents.add_source(offset, len(new))
             self._lines.update((line, first + place) for place, line in enumerate(new))
-        return tuple(self._lines[line] for line in source)
+            numbers = [self._lines[line] for line in source]
+        return tuple(numbers)
 
     def add_case(self, case: Case) -> int:
         """Write a case.
@@ -161,16 +167,12 @@ class TraceWriter:
         view = plain_bytes(data)
         if dtype and len(view) % item_size(dtype):
             raise Unwritable(f"{len(view)} bytes are no whole number of {dtype} elements")
-        first = next(blocks(view), memoryview(b""))
-        likeness = (len(view), zlib.crc32(first))
+        likeness = _likeness(view)
         hashing = self._hasher.begin(view)
         if likeness in self._seen and hashing.result() in self._contents.tensors:
             return hashing.result()
         record = layout(self._output.position, Op.TENSOR, len(view), 32 + 4 * block_count(len(view)))
-        with self._room(record.end - record.offset, _TENSOR_COST):
-            body = write_tensor(self._output, record, view, hashing.result)
-        self._contents.hash(record, body)
-        self._footer_cost += _TENSOR_COST
+        self._place(record, _TENSOR_COST, lambda: write_tensor(self._output, record, view, hashing.result))
         self._contents.tensors[hashing.result()] = (record.offset, len(view), -1)
         self._seen.add(likeness)
         return hashing.result()
@@ -189,9 +191,9 @@ class TraceWriter:
             WeightsUnsafe: If the file is not in that folder, or a link.
         """
         place = Path(path)
-        if not _same_folder(place.parent, self.path.parent):
-            raise Unwritable(f"{place.name} must lie in the folder of the trace, {self.path.parent}")
-        file = SafetensorsFile(self.path.parent, place.name)
+        if not _same_folder(place.parent, self._folder):
+            raise Unwritable(f"{place.name} must lie in the folder of the trace, {self._folder}")
+        file = SafetensorsFile(self._folder, place.name)
         try:
             tensors = [self._weight(file, name) for name in file.entries]
         finally:
@@ -199,7 +201,6 @@ class TraceWriter:
         weights = Weights(place.name, file.size, tuple(tensors))
         offset = self._append(Op.WEIGHTS, codec.encode_weights(weights), _TENSOR_COST * len(tensors))
         self._contents.add_weights(offset, weights)
-        self._seen.update((weight.nbytes, int.from_bytes(weight.checksums[:4], "little")) for weight in tensors)
         return {weight.name: weight.digest for weight in tensors}
 
     def _weight(self, file: SafetensorsFile, name: str) -> Weight:
@@ -208,6 +209,7 @@ class TraceWriter:
             hashing = self._hasher.begin(view)
             try:
                 sums = checksums(view)
+                self._seen.add(_likeness(view))
             finally:
                 digest = hashing.result()
         return Weight(name, entry.dtype, entry.shape, digest, entry.nbytes, sums)
@@ -226,12 +228,10 @@ class TraceWriter:
             known = self._contents.tensors.get(value.tensor)
             if known is None:
                 raise Unwritable("a value of a tensor that was not written")
-            size = codec.element_count(value.shape) * item_size(value.dtype)
+            size = codec.value_bytes(value.dtype, value.shape, value.strides)
             if known[1] != size:
                 raise Unwritable(f"{value.dtype} {list(value.shape)} is {size} bytes, its tensor has {known[1]}")
-        body = codec.encode_value(stored)
-        codec.decode_value(body)  # what could not be read is not written
-        self._contents.values[case][key] = self._append(Op.VALUE, body, VALUE_COST)
+        self._contents.values[case][key] = self._append(Op.VALUE, codec.encode_value(stored), VALUE_COST)
 
     def add_note(self, text: str) -> None:
         """Write a note: something that whoever reads the trace should know."""
@@ -243,33 +243,41 @@ class TraceWriter:
         if len(body) > body_limit(opcode):
             raise Unwritable(f"a {op_name(opcode)} of {len(body)} bytes is above the limit of {body_limit(opcode)}")
         record = layout(self._output.position, opcode, 0, len(body))
-        with self._room(record.end - record.offset, cost):
-            self._output.write(pack_record(record.offset, opcode, body))
-        self._contents.hash(record, body)
-        self._footer_cost += cost
+
+        def write() -> bytes:
+            self._output.write(record_bytes(record, body))
+            return body
+
+        self._place(record, cost, write)
         return record.offset
 
-    @contextmanager
-    def _room(self, size: int, cost: int = 0) -> Iterator[None]:
-        """Make sure that `size` bytes fit, and a footer that is `cost` larger; if not, finish the trace."""
+    def _place(self, record: Record, cost: int, write: Callable[[], bytes]) -> None:
+        """Have a record written that makes the footer `cost` larger; if there is no room, finish the trace.
+
+        Args:
+            record: Where it comes.
+            cost: Bytes.
+            write: Writes it, and returns its body.
+        """
         if self._closed:
             raise Unwritable("the trace is closed already")
-        start = self._output.position
-        if self._max_bytes is not None and start + size + self._footer_cost + cost > self._max_bytes:
-            self._stop(start, f"it reached its largest size of {self._max_bytes} bytes", SizeLimit)
+        if self._max_bytes is not None and record.end + self._footer_cost + cost > self._max_bytes:
+            self._stop(record.offset, f"it reached its largest size of {self._max_bytes} bytes", SizeLimit)
         try:
-            self._output.hold(self.path.parent, self._footer_cost + cost)
-            yield
+            self._output.hold(self._folder, self._footer_cost + cost)
+            body = write()
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            self._stop(start, f"the disk is full ({error.strerror})", DiskFull)
+            self._stop(record.offset, f"the disk is full ({error.strerror})", DiskFull)
+        self._contents.hash(record, body)
+        self._footer_cost += cost
 
     def _stop(self, position: int, why: str, kind: type[TraceError]) -> None:
         self._output.release()
         if not self._contents.graphs:
             self.abort()
-            raise kind(f"there is no room for a trace in {self.path.parent}: {why}")
+            raise kind(f"there is no room for a trace in {self._folder}: {why}")
         try:
             self._output.cut(position)
             self._finish(f"writing stopped: {why}")
@@ -288,7 +296,7 @@ class TraceWriter:
         self._hasher.close()
         os.chmod(self.temporary, 0o666 & ~_umask())
         os.replace(self.temporary, self.path)
-        _sync_folder(self.path.parent)
+        _sync_folder(self._folder)
 
     def _write_footer(self, footer: Footer) -> int:
         def table(opcode: Op, body: Buffer) -> int:
@@ -335,6 +343,11 @@ class TraceWriter:
             self.close()
         elif not self._closed:
             self.abort()
+
+
+def _likeness(view: memoryview) -> tuple[int, int]:
+    """Equal for equal tensors, and known at once: where it is new, nothing needs to wait for the SHA-256."""
+    return len(view), zlib.crc32(view[:_LIKENESS_BYTES])
 
 
 def _same_folder(one: Path, other: Path) -> bool:
