@@ -248,6 +248,20 @@ async def test_the_output_tab_opens_at_the_worst_element_and_moves(debugging: St
         assert window.actual == tuple(actual[window.first : window.first + len(window.actual), 0].tolist())
 
 
+async def test_keys_faster_than_the_values_are_read(debugging: Start) -> None:
+    async with debugging() as d:
+        d.tree.select_node(0)
+        await d.press("2", "tab")
+        pane = d.panes.pane
+        await d.until(lambda: pane.loaded is not None)
+        for change in (pane.action_other, pane.action_worst, lambda: d.tree.select_node(3)):
+            change()
+            for move in (pane.action_forth, pane.action_last, pane.action_axis_right, pane.action_page_back):
+                move()
+            await d.until(lambda: pane.loaded is not None)
+            assert len(pane.view.position) == len(pane.loaded.window.position)
+
+
 async def test_inputs_are_shown_one_after_the_other(debugging: Start) -> None:
     async with debugging() as d:
         d.tree.select_node(0)

@@ -90,7 +90,7 @@ class TensorPane(Pane):
             self.set_lines([[("select an operator to see its values", theme.DIM)]])
             return
         if not same:
-            self.view = View(position=self._worst())
+            self.view, self.loaded = View(position=self._worst()), None  # its axes are not those of the next
             self.set_lines([[("reading …", theme.DIM)]])
         self._load()
 
@@ -156,7 +156,7 @@ class TensorPane(Pane):
     def _step(self, by: int) -> None:
         if self.loaded is None or self.loaded.window.axis < 0:
             return
-        position, axis = list(self.view.position), self.loaded.window.axis
+        position, axis = list(self.view.position or self.loaded.window.position), self.loaded.window.axis
         position[axis] = max(position[axis] + by, 0)
         self._go(position=tuple(position))
 
@@ -192,10 +192,11 @@ class TensorPane(Pane):
     def action_axis_right(self) -> None:
         """Mark the next axis."""
         if self.loaded is not None and self.loaded.window.axis >= 0:
-            self._go(axis=min(self.loaded.window.axis + 1, len(self.view.position) - 1))
+            self._go(axis=min(self.loaded.window.axis + 1, len(self.loaded.window.position) - 1))
 
     def action_other(self) -> None:
         """The next input or output."""
+        self.loaded = None
         self._go(index=self.view.index + 1, position=(), axis=-1)
 
     def action_worst(self) -> None:
