@@ -156,6 +156,36 @@ def test_nothing_is_left_after_kill_9(terminal: Terminal) -> None:
     all_gone(processes)
 
 
+def passed(text: str) -> int:
+    return int(re.search(r"(\d+) passed", text)[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
+def test_a_worker_that_is_killed_is_said_and_replaced_and_nothing_is_lost(terminal: Terminal) -> None:
+    terminal.until("● ready")
+    terminal.press("n")
+    terminal.until("step 1/")
+    terminal.press("x")  # TVM does not compile this one
+    terminal.press("n")
+    terminal.until("step 2/")
+    for done, (module, words) in enumerate(
+        [("worker_server", "LOST"), ("worker_device", "LOST"), ("worker_source", ""), ("worker_compiler", "")], 2
+    ):
+        killed = [process for process in terminal.program if module in " ".join(process.cmdline())]
+        killed[0].kill()
+        terminal.until(words)
+        assert passed(terminal.text) == done
+        terminal.press("R")
+        terminal.until("● ready")
+        terminal.press("n")
+        terminal.until(f"step {done + 1}/")
+        assert passed(terminal.until(lambda text, done=done: passed(text) > done)) == done + 1  # type: ignore[misc]
+    processes = terminal.program
+    terminal.press("q")
+    terminal.until("exit code 0")
+    all_gone(processes)
+
+
 @pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
 def test_ctrl_c_stops_nothing_and_says_how_to_leave(terminal: Terminal) -> None:
     terminal.until("step 0/")
