@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.address import Address
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import Deadlines, State
@@ -27,27 +28,6 @@ _RETRY_PAUSE = 0.5
 _REMOTE_TRIES = 4
 # Said by a session that was poisoned by an earlier call: the request that met it is innocent.
 _POISONED = ("pending_request_bytes_", "args.size() ==")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the device is. With neither `server` nor `tracker` it is our own server on loopback."""
-
-    device: str  # runtime: "cpu", "cuda", ...
-    server: tuple[str, int] | None = None
-    tracker: tuple[str, int] | None = None
-    key: str = ""
-
-    @property
-    def ours(self) -> bool:
-        """Whether the server is started by us."""
-        return self.server is None and self.tracker is None
-
-    @property
-    def text(self) -> str:
-        """For the header: "loopback", "host:port"."""
-        place = self.server or self.tracker
-        return f"{place[0]}:{place[1]}" if place else "loopback"
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from tapml_tui.backends.device_link import Address
-from tapml_tui.backends.kernels import CompilerSettings
-from tapml_tui.backends.probe import Probe, probe_chain
+from tapml_tui.backends.address import Address, target_kind
+from tapml_tui.backends.late import LateBackend
 from tapml_tui.backends.protocol import Backend, Deadlines
-from tapml_tui.backends.source import SourceBackend
-from tapml_tui.backends.target import TargetBackend, target_kind
+
+if TYPE_CHECKING:
+    from tapml_tui.backends.probe import Probe
 
 # The runtime that executes what a kind of target compiles to, where it is not named like the kind.
 _RUNTIMES = {"llvm": "cpu", "c": "cpu"}
@@ -55,6 +57,10 @@ def make_backends(
     Raises:
         ValueError: If an address is none.
     """
+    from tapml_tui.backends.kernels import CompilerSettings
+    from tapml_tui.backends.source import SourceBackend
+    from tapml_tui.backends.target import TargetBackend
+
     deadlines = deadlines or Deadlines()
     source = SourceBackend(allow_ops=options.allow_ops, deadlines=deadlines)
     target = TargetBackend(
@@ -72,6 +78,17 @@ def make_backends(
     return source, target
 
 
+def late_backends(options: TargetOptions) -> tuple[Backend, Backend]:
+    """As `make_backends`, but importing nothing before one of them is started.
+
+    Raises:
+        ValueError: If an address is none.
+    """
+    address_of(options)
+    made = cache(lambda: make_backends(options))
+    return LateBackend("source", lambda: made()[0]), LateBackend("target", lambda: made()[1])
+
+
 def probe(
     options: TargetOptions, *, deadlines: Deadlines | None = None, cache_dir: Path | None = None
 ) -> Iterator[Probe]:
@@ -80,6 +97,8 @@ def probe(
     Raises:
         ValueError: If an address is none.
     """
+    from tapml_tui.backends.probe import probe_chain
+
     source, target = make_backends(options, deadlines=deadlines, cache_dir=cache_dir)
     return probe_chain(
         source,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ import numpy as np
 
 from tapml_tui.backends import replies
 from tapml_tui.backends.actor import Actor, Timer
-from tapml_tui.backends.device_link import Address, DeviceLink, LinkEvents, Loss
+from tapml_tui.backends.address import Address, target_kind
+from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import NoKernel, versions
 from tapml_tui.backends.kernels import CompilerSettings, KernelEvents, Kernels
@@ -340,13 +340,3 @@ class TargetBackend:
 
     def _program_error(self, error: BaseException) -> None:
         self._log("error", f"error of this program: {type(error).__name__}: {error}")
-
-
-def target_kind(target: str) -> str:
-    """The kind of a tvm target, for the header: "llvm" of '{"kind": "llvm", ...}' and of "llvm -mcpu=x"."""
-    if target.lstrip().startswith("{"):
-        try:
-            return str(json.loads(target)["kind"])
-        except (ValueError, KeyError, TypeError):
-            return "?"
-    return target.split(maxsplit=1)[0] if target.split() else "?"

@@ -51,8 +51,9 @@ class Executor:
         self.jobs = Jobs(backends, store)
         self._trace = trace
         # A backend that does not say what decides its results is not trusted to be the same one tomorrow.
-        session = secrets.token_hex(8)
-        self._versions = {backend.id: getattr(backend, "fingerprint", "") or session for backend in backends}
+        self._unknown_version = secrets.token_hex(8)
+        self._backends = {backend.id: backend for backend in backends}
+        self._versions: dict[str, str] = {}
         self._store = store
         self._source_from_trace = source_from_trace
         self._fetch_limit = fetch_limit
@@ -72,7 +73,13 @@ class Executor:
         """Whose execution it is; a kernel of its own belongs to the side that the node is placed on."""
         kernel = view.placement.kernels.get(node) if backend == view.placement.of(node) else None
         case = self._trace.cases[view.case].name
-        return Label(view.graph.node_id(node), case, backend, kernel, self._versions[backend])
+        return Label(view.graph.node_id(node), case, backend, kernel, self._version(backend))
+
+    def _version(self, backend: str) -> str:
+        """Asked for when it is first needed: finding it out takes longer than opening a trace."""
+        if backend not in self._versions:
+            self._versions[backend] = getattr(self._backends[backend], "fingerprint", "") or self._unknown_version
+        return self._versions[backend]
 
     def known(self, view: View, node: int, binding: Binding, backend: str, inputs: Sequence[Stored]) -> Outcome | None:
         """The outcome if it need not be executed."""

@@ -40,7 +40,7 @@ def run(
     """
     os.environ.update(calm_terminal(os.environ))
 
-    from tapml_tui.backends.launch import make_backends
+    from tapml_tui.backends.launch import late_backends
     from tapml_tui.engine import Engine
     from tapml_tui.ui.app import DebuggerApp
     from tapml_tui.ui.header import who
@@ -54,7 +54,7 @@ def run(
         if not trace.cases:
             raise TraceError("this trace has no case: nothing was recorded, carve it again")
         run_path = Path(session) if session is not None else None
-        engine = Engine(trace, make_backends(options), on_event=inbox.put, run_path=run_path)
+        engine = Engine(trace, late_backends(options), on_event=inbox.put, run_path=run_path)
         try:
             app = DebuggerApp(engine, inbox, who())
             return app.run(mouse=mouse) or app.return_code or 0

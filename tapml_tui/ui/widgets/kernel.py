@@ -56,8 +56,12 @@ class KernelPane(Pane):
         self.set_lines(content, keep_place=same)
 
     def _ask(self, node: int) -> None:
-        if self.subject is not None and self.subject.start == node and self.display:
+        if self.subject is None or self.subject.start != node:
+            return
+        if self.display:
             self.engine.submit(Describe(node))
+        else:
+            self._asked = ""  # another tab was opened meanwhile: this one asks when it is shown again
 
     def receive(self, text: KernelText) -> None:
         """A text has arrived."""
