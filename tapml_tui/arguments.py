@@ -81,7 +81,10 @@ def _target(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target options")
     where = group.add_mutually_exclusive_group()
     group.add_argument(
-        "--target", default="llvm", metavar="TVM_TARGET", help='what TVM compiles for: "llvm" (default), "opencl", ...'
+        "--target",
+        default="llvm",
+        metavar="TVM_TARGET",
+        help="what TVM compiles for: llvm (default), opencl, vulkan, metal, ... or JSON",
     )
     where.add_argument(
         "--rpc",

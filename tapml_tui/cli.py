@@ -94,7 +94,9 @@ def _refuse_typo(trace: str) -> None:
 
 def _target_options(args: argparse.Namespace) -> TargetOptions:
     from tapml_tui.backends.launch import TargetOptions, address_of
+    from tapml_tui.target_names import refuse_unknown
 
+    refuse_unknown(args.target)
     if args.tracker and not args.key:
         raise CommandError("--tracker needs --key", why="a tracker hands out devices by key", remedy="add --key K")
     if args.key and not (args.tracker or args.rpc):

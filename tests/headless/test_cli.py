@@ -187,6 +187,11 @@ def test_wrong_arguments_are_exit_code_2(arguments: tuple[str, ...]) -> None:
         (("--rpc", "host:99999"), "HOST:PORT"),
         (("--tracker", "host:9190"), "--key"),
         (("--key", "phone"), "--tracker"),
+        (("--target", "nonsense"), "vulkan"),
+        (("--target", ""), "JSON"),
+        (("--target", "llvm -mcpu=apple-m1"), "JSON"),
+        (("--target", '{"kind": "llvm"'), "JSON"),
+        (("--target", '{"mcpu": "apple-m1"}'), "JSON"),
     ],
 )
 def test_wrong_target_options_say_what_to_write(options: tuple[str, ...], says: str, trace: Path) -> None:
