@@ -35,16 +35,21 @@ class Inbox:
         self.wake: Callable[[], object] = lambda: None
 
     def put(self, event: Event) -> None:
-        """Keep an event, and wake the screen unless it has been woken already."""
+        """Keep an event, and wake the screen unless it has been woken already.
+
+        The end of a run wakes it all the same: it may have put off looking at the beginning.
+        """
+        ended = False
         with self._lock:
             if isinstance(event, Changed):
                 self._batch.changed = event
+                ended = not event.snapshot.running
             elif isinstance(event, KernelText):
                 self._batch.kernels.append(event)
             else:
                 self._batch.log.append(event)
             first, self._waiting = not self._waiting, True
-        if first:
+        if first or ended:
             self.wake()
 
     def take(self) -> Batch:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
+from textual.timer import Timer
 
 from tapml_tui.backends.protocol import LogLine
 from tapml_tui.compare.result import Status
@@ -53,8 +53,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         self.log_lines: deque[LogLine] = deque(maxlen=KEPT_LOG_LINES)
         self._cursor = engine.snapshot.cursor
         self._ran = (0, 0)  # nodes [start, stop) that the last step executed
-        self._looked = 0.0
-        self._look_later = False
+        self._look_later: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """All parts; the tabs' bodies come when they are first shown."""
@@ -105,23 +104,24 @@ class DebuggerScreen(Verbs, Screen[None]):
     def say(self, words: str) -> None:
         """Answer a key in the message line."""
         self.words = words
-        self.query_one("#answer", Bar).refresh()
+        self.query_one("#answer", Bar).renew()
 
     # What the engine says
 
     def look(self) -> None:
-        """Look into the inbox: at once, or a little later while a run streams by."""
-        wait = self._looked + QUIET - monotonic()
-        if self.engine.snapshot.running and wait > 0:
-            if not self._look_later:
-                self._look_later = True
-                self.set_timer(wait, self._look_now)
-        else:
+        """Look into the inbox: at once, or a little later while a run streams by.
+
+        That a step has begun is not painted at once either: it would only delay the paint of its end.
+        """
+        if not self.engine.snapshot.running:
             self._look_now()
+        elif self._look_later is None:
+            self._look_later = self.set_timer(QUIET, self._look_now)
 
     def _look_now(self) -> None:
-        self._look_later = False
-        self._looked = monotonic()
+        if self._look_later is not None:
+            self._look_later.stop()
+            self._look_later = None
         self._apply(self.inbox.take())
 
     def _apply(self, batch: Batch) -> None:
@@ -147,7 +147,7 @@ class DebuggerScreen(Verbs, Screen[None]):
             self._cursor = snapshot.cursor
             self._follow(snapshot.stopped)
         for bar in self.query(Bar):
-            bar.refresh()
+            bar.renew()
         self._show_subject()
 
     def _follow(self, stopped: StopReason) -> None:

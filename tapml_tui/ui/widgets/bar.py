@@ -21,6 +21,11 @@ class Bar(Painter):
         self._content = content
         self._lines: Sequence[Line] = ()
 
+    def renew(self) -> None:
+        """Paint it if it says something else now."""
+        if list(self._content(self.size.width)) != list(self._lines):
+            self.refresh()
+
     def render_lines(self, crop: Region) -> list[Strip]:
         """Compute the content once per repaint, not once per line."""
         self._lines = self._content(self.size.width)

@@ -26,12 +26,15 @@ class LineView(Painter, ScrollView, can_focus=True):
 
     def set_lines(self, content: Sequence[Line], *, keep_place: bool = False) -> None:
         """Show other lines, from the top unless the place is to be kept."""
-        self.lines = content
+        before, self.lines = self.lines, content
         widest = max((lines.length(line) for line in content[:2000]), default=0)
-        self.virtual_size = Size(widest, len(content))
+        # Never less than there is room for: another size means another layout of the whole screen.
+        self.virtual_size = Size(max(widest, self.size.width), max(len(content), self.size.height))
         if not keep_place:
             self.scroll_to(0, 0, animate=False)
-        self.refresh()
+        for row in range(self.scroll_offset.y, self.scroll_offset.y + self.size.height):
+            if before[row : row + 1] != content[row : row + 1]:
+                self.refresh_line(row)
 
     def render_line(self, y: int) -> Strip:
         """One line of the view, cropped to its width."""

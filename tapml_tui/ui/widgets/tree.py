@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tapml_tui.engine import Engine
 
 MARGIN = 2  # rows kept in sight around the selection
+
+# Entry, its state, closed, at the cursor, selected, a search hit, focused; None below the last row.
+_Look: TypeAlias = "tuple[int, rows.RowState, bool, bool, bool, bool, bool] | None"
 
 
 class OperatorTree(Painter, ScrollView, can_focus=True):
@@ -42,11 +45,12 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
         self.plain_colors = False  # 16 colours or none: the selection is shown in reverse
         self._fitted = False
         self._states: dict[int, rows.RowState] = {}  # of rows painted since the engine last changed
+        self._painted: dict[int, _Look] = {}  # what each line of the screen shows
 
     def engine_changed(self) -> None:
-        """Paint every row anew; another case may have another graph."""
+        """Paint the rows that look different now; another case may have another graph."""
         self._states.clear()
-        self.refresh()
+        self._repaint()
         if self.outline.graph is not self.engine.graph:
             self.outline = Outline(self.engine.graph)
             self.entry = 0
@@ -72,7 +76,28 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
         """The number of rows may have changed: keep the selection in sight, repaint."""
         self.virtual_size = Size(self.size.width, len(self.outline))
         self._keep_in_sight()
-        self.refresh()
+        self._repaint()
+
+    def _repaint(self) -> None:
+        """Paint the rows that look different now: after most keys and steps that is one or two."""
+        top = self.scroll_offset.y
+        for y in range(self.size.height):
+            if self._painted.get(y) != self._look(top + y):
+                self.refresh_line(top + y)
+
+    def _look(self, row: int) -> _Look:
+        """What decides how a row is painted, besides the width."""
+        if row >= len(self.outline):
+            return None
+        entry = int(self.outline.visible[row])
+        cursor = self.engine.snapshot.cursor
+        start, stop = int(self.outline.start[entry]), int(self.outline.stop[entry])
+        state = self._states.get(entry)
+        if state is None:
+            state = self._states[entry] = rows.state_of(self.engine.table, start, stop, cursor)
+        closed = bool(self.outline.closed[entry])
+        at_cursor = start == cursor and (not self.outline.fold[entry] or closed)
+        return entry, state, closed, at_cursor, entry == self.entry, entry == self.hit, self.has_focus
 
     def _keep_in_sight(self) -> None:
         row, top, height = self.outline.row_of(self.entry), self.scroll_offset.y, max(self.size.height, 1)
@@ -137,17 +162,12 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row."""
-        width, row = self.size.width, self.scroll_offset.y + y
-        if row >= len(self.outline):
+        width = self.size.width
+        look = self._painted[y] = self._look(self.scroll_offset.y + y)
+        if look is None:
             return Strip.blank(width, self.base)
-        entry = int(self.outline.visible[row])
-        cursor = self.engine.snapshot.cursor
-        start, stop = int(self.outline.start[entry]), int(self.outline.stop[entry])
-        state = self._states.get(entry)
-        if state is None:
-            state = self._states[entry] = rows.state_of(self.engine.table, start, stop, cursor)
+        entry, state, _, at_cursor, *_ = look
         fold = bool(self.outline.fold[entry])
-        at_cursor = start == cursor and (not fold or bool(self.outline.closed[entry]))
         line = rows.render(self.outline, entry, state, cursor=at_cursor, width=width)
         if entry == self.entry and self.plain_colors:
             return lines.paint([("".join(text for text, _ in line), self._selection_style())], width, self.base)
