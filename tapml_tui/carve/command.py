@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 import traceback
 from pathlib import Path
@@ -94,7 +95,10 @@ def run(
         return 2 if error.usage else 1
     except (DiskFull, SizeLimit) as error:
         _say(console, f"tapml-tui: {error}")
-        _say(console, "  it holds what was recorded until then: `tapml-tui info` and `verify` say what")
+        if error.readable:
+            _say(console, "  it holds what was recorded until then: `tapml-tui info` and `verify` say what")
+        else:
+            _say(console, "  nothing is left of it: write elsewhere with -o, or carve a part with --include GLOB")
         return 1
     except TraceError as error:
         _say(console, f"tapml-tui: the trace could not be written\n  {error}")
@@ -112,6 +116,7 @@ def _summarise(console: Console, report: Report) -> None:
         _say(console, f"note: {note}")
     if len(report.notes) > _SHOWN_NOTES:
         _say(console, f"and {len(report.notes) - _SHOWN_NOTES} more notes: `tapml-tui info {report.out.name}`")
+    _say(console, f"next: tapml-tui {shlex.quote(str(report.out))}")
 
 
 def _say(console: Console, text: str) -> None:

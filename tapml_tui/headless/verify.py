@@ -28,6 +28,8 @@ def verify(path: str, *, as_json: bool) -> int:
             where = "" if finding.offset is None else f"byte {finding.offset}: "
             print(f"{finding.severity}: {where}{printable(finding.message, limit=400)}")
         print(f"{printable(path)}: {'damaged' if damaged else 'intact'}")
+        if damaged:
+            print("`tapml-tui recover FILE -o NEW` saves what is whole", file=sys.stderr)
     return Exit.BAD_TRACE if damaged else Exit.OK
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,11 @@ def calm_terminal(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in settings.items() if name not in environment}
 
 
+def _in_a_terminal() -> bool:
+    """Whether Textual can read keys (from stdin) and paint (on stderr)."""
+    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
+
+
 def run(
     trace_path: str | Path, options: TargetOptions, *, session: str | Path | None = None, mouse: bool = True
 ) -> int:
@@ -37,11 +44,13 @@ def run(
 
     Raises:
         TraceError: The trace cannot be opened.
+        CommandError: There is no terminal.
     """
     os.environ.update(calm_terminal(os.environ))
 
     from tapml_tui.backends.launch import late_backends
     from tapml_tui.engine import Engine
+    from tapml_tui.headless.exits import CommandError
     from tapml_tui.ui.app import DebuggerApp
     from tapml_tui.ui.header import who
     from tapml_tui.ui.inbox import Inbox
@@ -53,6 +62,12 @@ def run(
     with open_trace(trace_path) as trace:
         if not trace.cases:
             raise TraceError("this trace has no case: nothing was recorded, carve it again")
+        if not _in_a_terminal():
+            raise CommandError(
+                "the debugger needs a terminal",
+                why="its keys or its screen are redirected",
+                remedy=f"start it in a terminal; `tapml-tui check {shlex.quote(str(trace_path))}` needs none",
+            )
         run_path = Path(session) if session is not None else None
         engine = Engine(trace, late_backends(options), on_event=inbox.put, run_path=run_path)
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,3 +76,15 @@ def test_a_trace_without_a_case_is_refused_in_words(tmp_path: Path) -> None:
         pass
     with pytest.raises(TraceError, match="no case"):
         run(path, TargetOptions())
+
+
+def test_without_a_terminal_the_debugger_says_what_works_without(tmp_path: Path) -> None:
+    with mlp().write(tmp_path / "toy.trace"):
+        pass
+    command = [sys.executable, "-m", "tapml_tui", "toy.trace"]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr and "tapml-tui check toy.trace" in done.stderr

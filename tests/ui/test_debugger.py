@@ -77,8 +77,10 @@ async def test_the_end_is_said_and_does_no_harm(debugging: Start) -> None:
         await d.press("c")
         await d.at(9)
         await d.press("n")
-        assert d.message.startswith("At the end")
-        await d.press("N")
+        assert d.message.startswith("At the end: everything")
+        await d.press("i", "n")
+        assert "nothing has been executed isolated" in d.message
+        await d.press("i", "N")
         await d.at(8)
         await d.press("r")
         await d.at(0)

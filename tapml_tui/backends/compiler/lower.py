@@ -102,9 +102,10 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
             attempts.append((way, "\n".join(messages.of_exception(error))))
             continue
         return Lowered(module, _identity(module["main"]), tuple(attempts))
-    first_lines = "; ".join(f"{way}: {text.splitlines()[0]}" for way, text in attempts)
+    (_, plain), (_, decomposed) = ((way, text.splitlines()[0]) for way, text in attempts)
+    said = plain if plain == decomposed else f"{plain}; decomposed by PyTorch: {decomposed}"
     raise NotLowered(
-        f"TVM does not convert it. {first_lines}"[: messages.MAX_REASON],
+        f"TVM does not convert it (--lower FILE.py can). {said}"[: messages.MAX_REASON],
         "\n\n".join(f"{way}\n{text}" for way, text in attempts),
         unsupported=True,
     )

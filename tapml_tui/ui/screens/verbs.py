@@ -49,7 +49,11 @@ class Verbs(Base):
     def _at_end(self) -> bool:
         if self.engine.snapshot.cursor < len(self.engine.graph):
             return False
-        self.say("At the end: everything has been executed. r rewinds, N steps back.")
+        counts = self.engine.snapshot.counts
+        if counts.passed + counts.failed + counts.error + counts.unsupported:
+            self.say("At the end: everything has been executed. r rewinds, N steps back.")
+        else:
+            self.say(f"At the end, and nothing has been executed {self.engine.snapshot.mode}. r goes to the start.")
         return True
 
     def action_step_over(self) -> None:
