@@ -26,8 +26,6 @@ from trace_format.model import (
     NodeRef,
     OutputKind,
     Provenance,
-    RunOutput,
-    RunRecord,
     SourceLine,
     Value,
 )
@@ -37,7 +35,6 @@ from trace_format.wire import (
     decode_argument,
     encode_argument,
     pack,
-    shortened,
     text,
     unpack,
 )
@@ -80,14 +77,15 @@ def decode_head(body: bytes) -> Head:
     if seed is not None and type(seed) is not int:
         raise Malformed("the seed is not an integer")
     dtype, device, options = p.text(), p.text(), p.pairs()
-    notes = _texts(p.list(limits.MAX_ARGUMENT_ITEMS))
+    notes = texts(p.list(limits.MAX_ARGUMENT_ITEMS))
     return Head(
         kind, minor, base,
         Provenance(created, command, versions, model_file, model_sha256, seed, dtype, device, options, notes),
     )  # fmt: skip
 
 
-def _texts(items: list[Any]) -> tuple[str, ...]:
+def texts(items: list[Any]) -> tuple[str, ...]:
+    """A list of strings, each checked."""
     fields = Fields(items)
     return tuple(fields.text() for _ in items)
 
@@ -351,37 +349,6 @@ def _decode_weight(f: Fields) -> Weight:
     if len(weight.checksums) != 4 * -(-weight.nbytes // limits.BLOCK):
         raise Malformed("a weight has another number of checksums than blocks")
     return weight
-
-
-# ---------------------------------------------------------------- runs
-
-
-def encode_result(r: RunRecord) -> bytes:
-    """Body of a result record."""
-    outputs = [[text(o.dtype), list(o.shape), o.digest] for o in r.outputs]
-    return pack([
-        text(r.key), text(r.node), text(r.case), text(r.backend), text(r.kernel), [text(i) for i in r.inputs],
-        outputs, text(r.status), text(r.stage), shortened(r.reason), shortened(r.detail), float(r.ms),
-    ])  # fmt: skip
-
-
-def decode_result(body: bytes) -> RunRecord:
-    """Inverse of `encode_result`."""
-    f = Fields(unpack(body))
-    key, node, case, backend, kernel = f.text(), f.text(), f.text(), f.text(), f.text()
-    inputs = _texts(f.list(limits.MAX_ARGUMENT_ITEMS))
-    outputs = f.each(limits.MAX_OUTPUTS, _decode_run_output)
-    return RunRecord(
-        key, node, case, backend, kernel, inputs, outputs, f.text(), f.text(), f.text(), f.text(), f.real()
-    )
-
-
-def _decode_run_output(f: Fields) -> RunOutput:
-    dtype, shape = f.text(), f.integers(limits.MAX_RANK, 0, limits.MAX_ELEMENTS)
-    if dtype:
-        item_size(dtype)
-    element_count(shape)
-    return RunOutput(dtype, shape, f.optional_digest())
 
 
 # ---------------------------------------------------------------- summary

@@ -50,6 +50,7 @@ from trace_format.records import (
     pack_record,
     read_body,
 )
+from trace_format.run_codec import decode_result, encode_result
 from trace_format.scan import walk
 from trace_format.storage import Stored, check_size
 from trace_format.tensors import plain_bytes, write_tensor
@@ -156,7 +157,7 @@ class Run:
             try:
                 body = read_body(self._file.data, record)
                 if record.opcode == Op.RESULT:
-                    result = codec.decode_result(body)
+                    result = decode_result(body)
                     self._records[result.key] = result
                 elif record.opcode == Op.TENSOR:
                     if len(body) != 32 + 4 * block_count(record.bulk_size):
@@ -205,7 +206,7 @@ class Run:
                 if array is not None:
                     outputs[place] = replace(outputs[place], digest=self._append_tensor(outputs[place], array, added))
             full = replace(record, outputs=tuple(outputs))
-            body = codec.encode_result(full)
+            body = encode_result(full)
             if len(body) > body_limit(Op.RESULT):
                 raise Unwritable(f"a result of {len(body)} bytes is above the limit of {body_limit(Op.RESULT)}")
             self._output.write(pack_record(self._output.position, Op.RESULT, body))

@@ -13,6 +13,7 @@ from trace_format.file import TraceFile
 from trace_format.index import TensorIndex, check_outputs
 from trace_format.load import read_footer
 from trace_format.records import Op, Record, op_name
+from trace_format.run_codec import decode_result
 from trace_format.scan import Scan
 from trace_format.storage import Stored, Tensors, check_size
 from trace_format.text import printable
@@ -103,7 +104,7 @@ class _Verification(Scan):
             check_size(value.dtype, value.shape, known[1])
 
     def _result(self, record: Record, body: bytes) -> None:
-        for output in codec.decode_result(body).outputs:
+        for output in decode_result(body).outputs:
             known = self.contents.tensors.get(output.digest) if output.digest else None
             if output.digest and known is None:
                 raise TensorMissing(f"the tensor {output.digest.hex()[:16]} of a result is not in the run")

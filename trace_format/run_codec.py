@@ -1,0 +1,37 @@
+"""The body of a result record of a run: msgpack, to and from `RunRecord`."""
+
+from __future__ import annotations
+
+from trace_format import limits
+from trace_format.codec import element_count, texts
+from trace_format.dtypes import item_size
+from trace_format.model import RunOutput, RunRecord
+from trace_format.wire import Fields, pack, shortened, text, unpack
+
+
+def encode_result(r: RunRecord) -> bytes:
+    """Body of a result record."""
+    outputs = [[text(o.dtype), list(o.shape), o.digest] for o in r.outputs]
+    return pack([
+        text(r.key), text(r.node), text(r.case), text(r.backend), text(r.kernel), [text(i) for i in r.inputs],
+        outputs, text(r.status), text(r.stage), shortened(r.reason), shortened(r.detail), float(r.ms),
+    ])  # fmt: skip
+
+
+def decode_result(body: bytes) -> RunRecord:
+    """Inverse of `encode_result`."""
+    f = Fields(unpack(body))
+    key, node, case, backend, kernel = f.text(), f.text(), f.text(), f.text(), f.text()
+    inputs = texts(f.list(limits.MAX_ARGUMENT_ITEMS))
+    outputs = f.each(limits.MAX_OUTPUTS, _decode_run_output)
+    return RunRecord(
+        key, node, case, backend, kernel, inputs, outputs, f.text(), f.text(), f.text(), f.text(), f.real()
+    )
+
+
+def _decode_run_output(f: Fields) -> RunOutput:
+    dtype, shape = f.text(), f.integers(limits.MAX_RANK, 0, limits.MAX_ELEMENTS)
+    if dtype:
+        item_size(dtype)
+    element_count(shape)
+    return RunOutput(dtype, shape, f.optional_digest())
