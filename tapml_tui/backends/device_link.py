@@ -302,7 +302,7 @@ class DeviceLink:
         self._disarm("connect")
         self._disarm("busy")
         self._tries += 1
-        words = f"no connection to {self._address.text}: {reason}"
+        words = f"no connection to {self._address.text}: {reason.rstrip(' .')}"
         if self._tries >= _REMOTE_TRIES:
             hint = "" if self._address.ours else ". Is the server running, and is the key right?"
             if "is not enabled" in reason:

@@ -100,7 +100,7 @@ def _sentence(result: NodeResult, width: int) -> list[Line]:
     if result.stage:
         content.append([("broke at: ", theme.DIM), (result.stage, theme.TEXT)])
     if result.reason:
-        content += lines.wrap(result.reason, width, theme.STRONG, limit=12)
+        content += lines.wrap(result.reason[0].upper() + result.reason[1:], width, theme.STRONG, limit=12)
     if result.detail:
         content.append([("the whole message: ", theme.DIM), ("5 Kernel", theme.KEY)])
     return [*content, []] if content else []
