@@ -38,6 +38,10 @@ class Truncated(TraceError):
     """The file ends before what it promises."""
 
 
+class FileChanged(TraceError):
+    """The file was cut, or another took its place, while it was open."""
+
+
 class RecordDamaged(TraceError):
     """A record's checksum does not match."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from trace_format.codec import Head, decode_head
 from trace_format.errors import (
     CannotOpen,
+    FileChanged,
     IndexInvalid,
     Malformed,
     NotATrace,
@@ -25,6 +26,7 @@ from trace_format.records import (
     MAJOR,
     MARKER,
     MINOR,
+    Buffer,
     Op,
     Record,
     body_seed,
@@ -36,6 +38,7 @@ from trace_format.records import (
 from trace_format.text import printable
 
 _CHUNK = 1 << 20
+_COPIED = 8 << 20  # of tables, together
 
 
 def map_file(descriptor: int, shown: str) -> mmap.mmap:
@@ -48,6 +51,35 @@ def map_file(descriptor: int, shown: str) -> mmap.mmap:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, OverflowError) as error:
         raise CannotOpen(f"cannot map {shown}: {error}") from None
+
+
+def identity(info: os.stat_result) -> tuple[int, int]:
+    """What a file is, whatever its name."""
+    return info.st_dev, info.st_ino
+
+
+def check_mapped(data: Buffer, end: int) -> None:
+    """Look before a mapping is read: what was cut away since is no error there, but the end of the process.
+
+    Raises:
+        FileChanged: If the file ends before `end` by now.
+    """
+    if isinstance(data, mmap.mmap) and data.size() < end:
+        raise FileChanged("the file became shorter while it was open: open it again", end)
+
+
+def check_at(path: str | os.PathLike[str], right: tuple[int, int]) -> None:
+    """See that another process would find the same file.
+
+    Raises:
+        FileChanged: If it would not.
+    """
+    try:
+        same = identity(os.stat(path)) == right
+    except OSError:
+        same = False
+    if not same:
+        raise FileChanged(f"{printable(str(path))} was removed or replaced while it was open: open it again")
 
 
 class _Unmapped:
@@ -93,12 +125,13 @@ class TraceFile:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise CannotOpen(f"{shown} is no regular file")
-            self.size = info.st_size
+            self.size, self.identity = info.st_size, identity(info)
             if self.size == 0:
                 raise NotATrace(f"{shown} is empty")
             self.data = map_file(descriptor, shown)
             self._descriptor = descriptor
             self._unmapped = _Unmapped(descriptor)
+            self._room = _COPIED
         except BaseException:
             os.close(descriptor)
             raise
@@ -145,17 +178,32 @@ class TraceFile:
         return read_body(self._unmapped, self.record(offset, opcode))
 
     def table(self, offset: int, opcode: Op) -> memoryview:
-        """A view of a body, checked. It is read past the mapping, which thus stays out of our memory.
+        """A body, checked: a copy, or a view where that would be large.
+
+        A copy outlives what may happen to the file, and the screen looks at tables all the time. What is
+        large is read past the mapping, which thus stays out of our memory.
 
         Raises:
             RecordDamaged: If its checksum does not match.
         """
         record = self.record(offset, opcode)
         crc, end = body_seed(self._unmapped, record), record.body + record.body_size
+        copied = bytearray() if record.body_size <= self._room else None
         for at in range(record.body, end, _CHUNK):
-            crc = zlib.crc32(self._unmapped[at : min(at + _CHUNK, end)], crc)
+            piece = self._unmapped[at : min(at + _CHUNK, end)]
+            crc = zlib.crc32(piece, crc)
+            if copied is not None:
+                copied += piece
         check_body(self._unmapped, record, crc)
-        return memoryview(self.data)[record.body : end]
+        if copied is None:
+            return memoryview(self.data)[record.body : end]
+        self._room -= len(copied)
+        return memoryview(copied).toreadonly()
+
+    def check_unchanged(self) -> None:
+        """See `Trace.check_unchanged`."""
+        check_mapped(self.data, self.size)
+        check_at(self.path, self.identity)
 
     def close(self) -> None:
         """Unmap the file, unless an array still looks at it: then the map goes with the last of them."""

@@ -249,6 +249,14 @@ class Trace:
         stored.check(0, stored.nbytes)
         return stored.block
 
+    def check_unchanged(self) -> None:
+        """See that what is open is still the file of that name, and whole.
+
+        Raises:
+            FileChanged: If it was cut, removed or replaced.
+        """
+        self._file.check_unchanged()
+
     # ------------------------------------------------------------ end
 
     def close(self) -> None:

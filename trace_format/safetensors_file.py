@@ -16,7 +16,7 @@ from trace_format import limits
 from trace_format.codec import element_count
 from trace_format.dtypes import item_size
 from trace_format.errors import Malformed, WeightsMissing, WeightsUnsafe
-from trace_format.file import map_file
+from trace_format.file import identity, map_file
 from trace_format.text import printable
 
 _DTYPES = {
@@ -63,7 +63,7 @@ class SafetensorsFile:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise WeightsUnsafe(f"{shown!r} beside the trace is no regular file")
-            self.size = info.st_size
+            self.size, self.identity = info.st_size, identity(info)
             if self.size < 8:
                 raise Malformed(f"{shown!r} is too short for a .safetensors file")
             self.data = map_file(descriptor, shown)

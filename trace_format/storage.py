@@ -12,11 +12,18 @@ import numpy.typing as npt
 from trace_format import limits
 from trace_format.codec import Weight, Weights, decode_weights, element_count
 from trace_format.dtypes import item_size, numpy_dtype
-from trace_format.errors import BlockDamaged, IndexInvalid, Malformed, SizeMismatch, TensorMissing, WeightsChanged
-from trace_format.file import TraceFile
+from trace_format.errors import (
+    BlockDamaged,
+    IndexInvalid,
+    Malformed,
+    SizeMismatch,
+    TensorMissing,
+    WeightsChanged,
+)
+from trace_format.file import TraceFile, check_at, check_mapped
 from trace_format.index import TensorIndex
 from trace_format.model import Block
-from trace_format.records import Buffer, Op, block_count, read_body
+from trace_format.records import Buffer, Op, block_count
 from trace_format.safetensors_file import SafetensorsFile
 from trace_format.text import printable
 
@@ -26,7 +33,17 @@ _KEPT = 4096
 class Stored:
     """The bytes of one tensor in a mapped file."""
 
-    def __init__(self, path: str, data: Buffer, offset: int, nbytes: int, checksums: bytes, *, start: int = 0) -> None:
+    def __init__(
+        self,
+        path: str,
+        data: Buffer,
+        offset: int,
+        nbytes: int,
+        checksums: bytes,
+        *,
+        start: int = 0,
+        file: tuple[int, int] | None = None,
+    ) -> None:
         """Nothing is checked yet.
 
         Args:
@@ -36,7 +53,9 @@ class Stored:
             nbytes: How many.
             checksums: One CRC for each block of them.
             start: Where in the file `data` begins.
+            file: What must still be at `path` when another process shall map it.
         """
+        self._file = file
         self.path, self.offset, self.nbytes = path, offset, nbytes
         self._start = start
         self._data = data
@@ -48,7 +67,9 @@ class Stored:
 
         Raises:
             BlockDamaged: If one is not what was written.
+            FileChanged: If they are not there any more.
         """
+        check_mapped(self._data, self._start + self.offset + stop)
         for block in range(start // limits.BLOCK, block_count(stop)):
             if not self._checked[block]:
                 self._check_block(block)
@@ -76,6 +97,7 @@ class Stored:
 
     def view(self) -> memoryview:
         """The bytes. Release it, or the file stays mapped."""
+        check_mapped(self._data, self._start + self.offset + self.nbytes)
         return memoryview(self._data)[self.offset : self.offset + self.nbytes]
 
     def checked_view(self) -> memoryview:
@@ -85,7 +107,13 @@ class Stored:
 
     @property
     def block(self) -> Block:
-        """For another process to map."""
+        """For another process to map.
+
+        Raises:
+            FileChanged: If it would find another file there.
+        """
+        if self._file is not None:
+            check_at(self.path, self._file)
         return Block(self.path, self._start + self.offset, self.nbytes)
 
 
@@ -113,12 +141,13 @@ class Tensors:
         if item >= 0:
             return self._weight(record, item, digest, nbytes)
         place = self._file.record(record, Op.TENSOR)
-        body = read_body(self._file.data, place)
+        body = self._file.body(record, Op.TENSOR)
         if len(body) != 32 + 4 * block_count(place.bulk_size):
             raise Malformed("a tensor has another number of checksums than blocks", record)
         if body[:32] != digest or place.bulk_size != nbytes:
             raise IndexInvalid("the table of tensors names another tensor", record)
-        return Stored(str(self._file.path), self._file.data, place.bulk, nbytes, body[32:])
+        path, file = str(self._file.path), self._file.identity
+        return Stored(path, self._file.data, place.bulk, nbytes, body[32:], file=file)
 
     def _weight(self, record: int, item: int, digest: bytes, nbytes: int) -> Stored:
         weights = self.weights(record)
@@ -151,7 +180,7 @@ class Tensors:
         entry = file.entries.get(weight.name)
         if entry is None or (entry.dtype, entry.shape) != (weight.dtype, weight.shape):
             raise WeightsChanged(f"{shown!r} has no {printable(weight.name)!r} as when the trace was made")
-        return Stored(str(file.path), file.data, entry.offset, entry.nbytes, weight.checksums)
+        return Stored(str(file.path), file.data, entry.offset, entry.nbytes, weight.checksums, file=file.identity)
 
     def close(self) -> None:
         """Unmap the weights."""

@@ -179,6 +179,7 @@ class Session:
         """Make a node fresh, with everything that it needs; keep the backends busy with what comes next."""
         view = self.view
         again = retry or whole
+        self._trace.check_unchanged()  # the workers would read other bytes
         for where, needed in [*view.needed(node), *([(view, node)] if again and view.fresh(node) else [])]:
             this = where is view and needed == node
             self.node = needed if where is view else node

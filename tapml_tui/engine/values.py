@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tapml_tui.backends.protocol import Bytes, Failed, Operand, TensorSpec
-from trace_format import Trace
+from trace_format import FileChanged, Trace
 from trace_format.dtypes import numpy_dtype
 from trace_format.model import InputKind, InputRef, NodeRef, Value
 
@@ -84,13 +84,20 @@ def spec_of(array: np.ndarray) -> TensorSpec:
 
 
 def load(stored: Stored) -> np.ndarray | None:
-    """The array, mapped from its file; None if its bytes were not fetched."""
+    """The array, mapped from its file; None if its bytes were not fetched.
+
+    Raises:
+        FileChanged: If they are not there any more.
+    """
     if stored.bytes is None:
         return None
     dtype, shape = numpy_dtype(stored.spec.dtype), stored.spec.shape
     if stored.bytes.nbytes == 0:
         return np.empty(shape, dtype)
-    raw = np.memmap(stored.bytes.file, np.uint8, "r", stored.bytes.offset, stored.bytes.nbytes)
+    try:
+        raw = np.memmap(stored.bytes.file, np.uint8, "r", stored.bytes.offset, stored.bytes.nbytes)
+    except ValueError:  # it ends before
+        raise FileChanged(f"{stored.bytes.file} became shorter while it was open: open it again") from None
     return np.asarray(raw).view(dtype).reshape(shape)
 
 

@@ -12,6 +12,7 @@ from tapml_tui.headless.exits import CommandError, Exit
 from trace_format.errors import (
     CannotOpen,
     DiskFull,
+    FileChanged,
     NotATrace,
     RunLocked,
     TraceError,
@@ -57,6 +58,8 @@ def _bad_trace(error: TraceError) -> CommandError:
             return CommandError(str(error), remedy="check the name, and its permissions (ls -l)")
         case DiskFull():
             return CommandError(str(error), remedy="free some space and try again", code=Exit.FAILED)
+        case FileChanged():
+            return CommandError(str(error), code=Exit.BAD_TRACE)
         case RunLocked() | Unwritable():
             return CommandError(str(error))
         case WrongBase():

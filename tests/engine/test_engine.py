@@ -382,3 +382,19 @@ def test_a_long_run_announces_what_comes_next(tmp_path: Path, monkeypatch: pytes
         assert len(driver.target.prepared) == 8
         driver.step(Verb.CONTINUE)
         assert len(driver.target.prepared) == 40 == len(set(driver.target.prepared))
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_trace_that_goes_away_stops_the_run_and_says_so(tmp_path: Path, how: str) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace")) as driver:
+        driver.step(Verb.OVER)
+        path = tmp_path / "t.trace"
+        if how == "replaced":
+            mlp(2).write(tmp_path / "other.trace").close()
+            (tmp_path / "other.trace").replace(path)
+        else:
+            path.unlink()
+        stopped = driver.step(Verb.CONTINUE)
+        assert stopped.stopped is StopReason.ERROR and stopped.cursor == 1
+        assert "removed or replaced while it was open" in stopped.message
+        assert driver.statuses()[0] == "passed"

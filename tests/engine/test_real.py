@@ -109,6 +109,7 @@ def test_a_session_on_loopback_resumes_and_executes_nothing(tmp_path: Path) -> N
             passed = driver.do(RunNodes()).counts.passed
             nodes = [node for node in range(len(driver.engine.graph)) if _passed(driver, node)]
         assert watched[1].executed >= passed == len(nodes) > 50
+    with open_trace(DEMO) as trace:
         watched = tuple(map(Counting, backends()))
         with Driver(trace, watched, run_path=path, mode=Mode.ISOLATED) as driver:
             assert driver.do(RunNodes(tuple(nodes))).counts.passed == passed
