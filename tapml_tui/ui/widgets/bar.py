@@ -20,6 +20,7 @@ class Bar(Painter):
         super().__init__(id=id)
         self._content = content
         self._lines: Sequence[Line] = ()
+        self._computed = False  # in this repaint
 
     def renew(self) -> None:
         """Paint it if it says something else now."""
@@ -28,10 +29,12 @@ class Bar(Painter):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Compute the content once per repaint, not once per line."""
-        self._lines = self._content(self.size.width)
+        self._computed = False
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """One line, in exactly the width of the bar."""
+        if not self._computed:
+            self._computed, self._lines = True, self._content(self.size.width)
         line = self._lines[y] if y < len(self._lines) else []
         return lines.paint(line, self.size.width, self.base)

@@ -9,11 +9,22 @@ from textual.widget import Widget
 
 
 class Painter(Widget):
-    """Looks its own style up once per repaint: Textual's look-up takes longer than painting a line."""
+    """Looks its own style up once per repaint: Textual's look-up takes longer than painting a line.
 
-    base = Style()
+    And only if a line is painted: Textual asks for the lines of every widget near a change, and
+    has kept most of them.
+    """
+
+    _base: Style | None = None
+
+    @property
+    def base(self) -> Style:
+        """The style under the text."""
+        if self._base is None:
+            self._base = self.rich_style
+        return self._base
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Paint the lines of a region."""
-        self.base = self.rich_style
+        self._base = None
         return super().render_lines(crop)
