@@ -53,26 +53,29 @@ class Toy:
 
     def write(self, path: Path) -> Trace:
         """Compute the reference run, its float64 replays, and write all of it down."""
+        return write_together(path, self)
+
+    def add_to(self, writer: TraceWriter, name: str, first: int) -> None:
+        """Add a graph and its cases, which are counted from `first` on."""
         nodes: list[Node] = []
         for index, (op, args, place) in enumerate(self.calls):
             ordinal = sum(1 for other in nodes if (other.path, other.op) == (place, op))
             outputs = 2 if op in ("aten.aminmax.default", "aten.sort.default") else 1
             nodes.append(Node(f"{place}/{op}#{ordinal}", f"n{index}", op, place, "", args, (), outputs))
         kinds = [InputKind.USER, *[InputKind.PARAMETER] * (self.inputs - 1)]
-        with TraceWriter(path, Provenance()) as writer:
-            graph = writer.add_graph(
-                "toy",
-                [GraphInput(f"in{i}", kind, f"weight{i}" if i else "") for i, kind in enumerate(kinds)],
-                [GraphOutput("out", OutputKind.USER, NodeRef(len(nodes) - 1))] if nodes else [],
-                nodes,
-            )
-            state: tuple[np.ndarray, np.ndarray] | None = None
-            for number in range(self.cases):
-                handed = ((0, FromCase(number - 1, 0)),) if self.hands_on and number else ()
-                case = writer.add_case(Case(f"case{number}", graph, handed))
-                last = self._values(writer, case, nodes, state)
-                state = last if self.hands_on else None
-        return open_trace(path)
+        graph = writer.add_graph(
+            name,
+            [GraphInput(f"in{i}", kind, f"weight{i}" if i else "") for i, kind in enumerate(kinds)],
+            [GraphOutput("out", OutputKind.USER, NodeRef(len(nodes) - 1))] if nodes else [],
+            nodes,
+        )
+        state: tuple[np.ndarray, np.ndarray] | None = None
+        handed: tuple[tuple[int, FromCase], ...] = ()
+        for number in range(first, first + self.cases):
+            case = writer.add_case(Case(f"case{number}", graph, handed))
+            last = self._values(writer, case, nodes, state)
+            if self.hands_on:
+                state, handed = last, ((0, FromCase(case, 0)),)
 
     def _values(
         self, writer: TraceWriter, case: int, nodes: Sequence[Node], state: tuple[np.ndarray, np.ndarray] | None
@@ -101,6 +104,16 @@ class Toy:
                 writer.add_value(case, ref, self.edit(ref, value))
         last = NodeRef(len(nodes) - 1)
         return (values[last], precise[last]) if nodes else None
+
+
+def write_together(path: Path, *toys: Toy) -> Trace:
+    """A trace with a graph for each toy."""
+    with TraceWriter(path, Provenance()) as writer:
+        cases = 0
+        for number, toy in enumerate(toys):
+            toy.add_to(writer, f"toy{number or ''}", cases)
+            cases += toy.cases
+    return open_trace(path)
 
 
 def _floor(array: np.ndarray, precise: np.ndarray) -> Floor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from tapml_tui.ui.screens.too_small import TooSmallScreen
 from tapml_tui.ui.widgets.line_view import LineView
 from tapml_tui.ui.widgets.prompt import SearchPrompt
 from tests.engine.numpy_backend import Arrays
-from tests.engine.toys import mlp
+from tests.engine.toys import Toy, mlp, write_together
 from tests.ui.conftest import half_zero
+from trace_format.model import InputRef
 
 Start = Callable[..., Any]
 FAULTY = "layers.1/aten.add.Tensor#0"  # node 4 of 9
@@ -149,6 +151,22 @@ async def test_modes_and_cases_switch(debugging: Start) -> None:
         assert d.message == "This is the last case."
         await d.press("{")
         await d.until(lambda: d.engine.snapshot.case == 0)
+
+
+async def test_cases_of_other_graphs_bring_their_own_tree(debugging: Start) -> None:
+    both = SimpleNamespace(
+        write=lambda path: write_together(path, mlp(5), mlp(1), Toy([("aten.tanh.default", (InputRef(0),), "")]))
+    )
+    async with debugging(both) as d:
+        d.tree.outline.set_closed_under(0, False)
+        await d.press("G", "n")
+        for key in ("}", "x", "}", "n", "{", "G", "{", "}", "}", "X", "j", "{", "{", "/", "t", "enter", "c"):
+            await d.pilot.press(key)  # faster than the engine answers
+        await d.until(lambda: d.engine.snapshot.case == 0 and d.engine.snapshot.cursor == 15)
+        assert "layers.4" in d.text
+        await d.press("}")
+        await d.until(lambda: d.engine.snapshot.case == 1 and "layers.1" not in d.text)
+        assert "step 0/3" in d.text
 
 
 async def test_brackets_go_from_mismatch_to_mismatch(debugging: Start) -> None:

@@ -47,7 +47,7 @@ class Verbs(Base):
     # Run
 
     def _at_end(self) -> bool:
-        if self.engine.snapshot.cursor < len(self.engine.graph):
+        if self.engine.snapshot.cursor < len(self.tree_view.outline.graph):
             return False
         counts = self.engine.snapshot.counts
         if counts.passed + counts.failed + counts.error + counts.unsupported:
@@ -82,7 +82,7 @@ class Verbs(Base):
 
     def action_run_on(self) -> None:
         """Run to the next breakpoint, LOCAL or error; at the end, compute again what is stale."""
-        if bool((self.engine.table.flags & STALE).any()) or not self._at_end():
+        if bool((self.tree_view.table.flags & STALE).any()) or not self._at_end():
             self._submit(c.Step(c.Verb.CONTINUE))
 
     def action_step_back(self) -> None:
@@ -131,7 +131,7 @@ class Verbs(Base):
         if self._empty():
             return
         ids = self.engine.backend_ids
-        placed = self.engine.table.backend[start:stop]
+        placed = self.tree_view.table.backend[start:stop]
         present = int(placed[0])
         mixed = bool((placed != present).any())
         backend = ids[-1] if mixed else ids[(present + 1) % len(ids)]
@@ -140,10 +140,10 @@ class Verbs(Base):
     def action_breakpoint(self) -> None:
         """Set or remove a breakpoint at the first node of the selected row."""
         if not self._empty():
-            self._toggle(c.BreakpointKind.NODE, self.engine.graph.node_id(self.tree_view.span[0]))
+            self._toggle(c.BreakpointKind.NODE, self.tree_view.outline.graph.node_id(self.tree_view.span[0]))
 
     def _empty(self) -> bool:
-        if len(self.engine.graph) > 0:
+        if len(self.tree_view.outline.graph) > 0:
             return False
         self.say("This graph has no operators.")
         return True
@@ -154,12 +154,12 @@ class Verbs(Base):
     def action_break_operator(self) -> None:
         """Stop before every node with the selected operator."""
         if not self._empty():
-            self._toggle(c.BreakpointKind.OPERATOR, _literal(self.engine.graph.op(self.tree_view.span[0])))
+            self._toggle(c.BreakpointKind.OPERATOR, _literal(self.tree_view.outline.graph.op(self.tree_view.span[0])))
 
     def action_break_path(self) -> None:
         """Stop where a run comes into the selected path: that of a fold, or the one that a node is in."""
         if not self._empty():
-            path = self.engine.graph.outline_path(self.tree_view.entry)
+            path = self.tree_view.outline.graph.outline_path(self.tree_view.entry)
             self._toggle(c.BreakpointKind.PATH, _literal(path) or "*")
 
     def action_break_mismatch(self) -> None:
@@ -206,14 +206,14 @@ class Verbs(Base):
 
     def action_mismatch_previous(self) -> None:
         """Select the mismatch above."""
-        bad = np.flatnonzero(self.engine.table.status[: self.tree_view.span[0]] >= BAD)
+        bad = np.flatnonzero(self.tree_view.table.status[: self.tree_view.span[0]] >= BAD)
         self._mismatch(int(bad[-1]) if len(bad) else None, "above")
 
     def action_mismatch_next(self) -> None:
         """Select the mismatch below; in a fold, the first one inside."""
         tree = self.tree_view
         after = tree.span[0] + (tree.node is not None)
-        bad = np.flatnonzero(self.engine.table.status[after:] >= BAD)
+        bad = np.flatnonzero(self.tree_view.table.status[after:] >= BAD)
         self._mismatch(after + int(bad[0]) if len(bad) else None, "below")
 
     def _mismatch(self, node: int | None, where: str) -> None:
@@ -221,7 +221,7 @@ class Verbs(Base):
             self.tree_view.select_node(node)
             self.say("")
             return
-        total = int((self.engine.table.status >= BAD).sum())
+        total = int((self.tree_view.table.status >= BAD).sum())
         self.say(f"No mismatch {where}" + (f"; {total} in all." if total else ": nothing has failed so far."))
 
     def action_to_cursor(self) -> None:
@@ -266,7 +266,7 @@ class Verbs(Base):
             self.say("Nothing has been searched for: / opens the search.")
             return
         tree = self.tree_view
-        found = self.engine.graph.search(self.searched, tree.entry, step)
+        found = self.tree_view.outline.graph.search(self.searched, tree.entry, step)
         if found is None:
             self.say(_nowhere(self.searched))
         else:

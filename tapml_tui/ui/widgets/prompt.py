@@ -59,7 +59,7 @@ class SearchPrompt(Horizontal):
 
     def _show(self, text: str) -> bool:
         # One entry back, so that the row where the search began counts as a hit.
-        found = self.operators.engine.graph.search(text, max(self.origin - 1, 0), 1) if text else None
+        found = self.operators.outline.graph.search(text, max(self.origin - 1, 0), 1) if text else None
         self.operators.hit = found
         self.operators.select(self.origin if found is None else found)
         return found is not None

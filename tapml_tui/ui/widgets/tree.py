@@ -40,6 +40,7 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
         super().__init__(id="tree")
         self.engine = engine
         self.outline = Outline(engine.graph)
+        self.table = engine.table  # the engine may be on another case already: rows and states change together
         self.entry = 0
         self.hit: int | None = None
         self.plain_colors = False  # 16 colours or none: the selection is shown in reverse
@@ -50,9 +51,11 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
     def engine_changed(self) -> None:
         """Paint the rows that look different now; another case may have another graph."""
         self._states.clear()
-        self._repaint()
-        if self.outline.graph is not self.engine.graph:
-            self.outline = Outline(self.engine.graph)
+        graph, self.table = self.engine.graph, self.engine.table
+        if self.outline.graph is graph:
+            self._repaint()
+        else:
+            self.outline = Outline(graph)
             self.entry = 0
             self.hit = None
             self._fitted = False
@@ -94,7 +97,7 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
         start, stop = int(self.outline.start[entry]), int(self.outline.stop[entry])
         state = self._states.get(entry)
         if state is None:
-            state = self._states[entry] = rows.state_of(self.engine.table, start, stop, cursor)
+            state = self._states[entry] = rows.state_of(self.table, start, stop, cursor)
         closed = bool(self.outline.closed[entry])
         at_cursor = start == cursor and (not self.outline.fold[entry] or closed)
         return entry, state, closed, at_cursor, entry == self.entry, entry == self.hit, self.has_focus
