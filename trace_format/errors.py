@@ -102,12 +102,18 @@ class Unwritable(TraceError):
     """The writer was given something that the format cannot hold, or out of order."""
 
 
-class DiskFull(TraceError):
-    """The disk is full. What was written so far is a readable trace."""
+class Stopped(TraceError):
+    """Writing ended early. `readable` says whether what was written is a readable trace, or gone."""
+
+    readable = False
 
 
-class SizeLimit(TraceError):
-    """The trace reached `max_bytes`. What was written so far is a readable trace."""
+class DiskFull(Stopped):
+    """The disk is full."""
+
+
+class SizeLimit(Stopped):
+    """The trace reached `max_bytes`."""
 
 
 class RunLocked(TraceError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from trace_format import limits
 from trace_format.output import Output
 from trace_format.records import Buffer, Record, header_bytes, tail_bytes
 
-_WORTH_A_THREAD = 1 << 20
+_WORTH_A_THREAD = 1 << 17
 
 
 def plain_bytes(data: npt.NDArray[Any] | Buffer) -> memoryview:
@@ -42,15 +42,14 @@ class Hasher:
         """Start no thread yet."""
         self._pool: ThreadPoolExecutor | None = None
 
-    def begin(self, view: memoryview) -> Future[bytes]:
-        """Hash, at the same time as the caller goes on if it is worth it."""
+    def begin(self, view: memoryview) -> Callable[[], bytes]:
+        """Hash, at the same time as the caller goes on if it is worth it; what is returned gives the digest."""
         if len(view) >= _WORTH_A_THREAD:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, "trace-sha256")
-            return self._pool.submit(_sha256, view)
-        done: Future[bytes] = Future()
-        done.set_result(_sha256(view))
-        return done
+            return self._pool.submit(_sha256, view).result
+        digest = _sha256(view)
+        return lambda: digest
 
     def close(self) -> None:
         """End the thread."""

@@ -18,7 +18,7 @@ from trace_format import codec, limits
 from trace_format.codec import GraphHead, Head, StoredNode, StoredValue, Summary, Weight, Weights
 from trace_format.contents import Contents, Footer
 from trace_format.dtypes import item_size
-from trace_format.errors import CannotOpen, DiskFull, SizeLimit, TraceError, Unwritable
+from trace_format.errors import CannotOpen, DiskFull, SizeLimit, Stopped, Unwritable
 from trace_format.index import VALUE_COST, check_outputs
 from trace_format.model import Case, GraphInput, GraphOutput, InputRef, Node, NodeRef, Provenance, SourceLine, Value
 from trace_format.output import FULL, Output
@@ -154,12 +154,23 @@ class TraceWriter:
         self._contents.add_case(offset, case)
         return number
 
-    def add_tensor(self, data: npt.NDArray[Any] | Buffer, dtype: str = "") -> bytes:
+    def hash_ahead(self, data: npt.NDArray[Any] | Buffer) -> Callable[[], bytes]:
+        """Begin to hash a tensor before its turn to be written comes; may be called on any thread.
+
+        Returns:
+            What gives its SHA-256, for `add_tensor`.
+        """
+        return self._hasher.begin(plain_bytes(data))
+
+    def add_tensor(
+        self, data: npt.NDArray[Any] | Buffer, dtype: str = "", digest: Callable[[], bytes] | None = None
+    ) -> bytes:
         """Write the bytes of a tensor, once for equal bytes.
 
         Args:
             data: An array, or its bytes: contiguous, little-endian.
             dtype: The format's name of its dtype; the bytes must be a multiple of an element.
+            digest: What `hash_ahead` gave for these bytes, if it was asked.
 
         Returns:
             SHA-256 of the bytes: what `Value.tensor` is.
@@ -168,14 +179,14 @@ class TraceWriter:
         if dtype and len(view) % item_size(dtype):
             raise Unwritable(f"{len(view)} bytes are no whole number of {dtype} elements")
         likeness = _likeness(view)
-        hashing = self._hasher.begin(view)
-        if likeness in self._seen and hashing.result() in self._contents.tensors:
-            return hashing.result()
+        digest = digest or self._hasher.begin(view)
+        if likeness in self._seen and digest() in self._contents.tensors:
+            return digest()
         record = layout(self._output.position, Op.TENSOR, len(view), 32 + 4 * block_count(len(view)))
-        self._place(record, _TENSOR_COST, lambda: write_tensor(self._output, record, view, hashing.result))
-        self._contents.tensors[hashing.result()] = (record.offset, len(view), -1)
+        self._place(record, _TENSOR_COST, lambda: write_tensor(self._output, record, view, digest))
+        self._contents.tensors[digest()] = (record.offset, len(view), -1)
         self._seen.add(likeness)
-        return hashing.result()
+        return digest()
 
     def has_tensor(self, digest: bytes) -> bool:
         """Whether the trace has the bytes of a tensor."""
@@ -211,7 +222,7 @@ class TraceWriter:
                 sums = checksums(view)
                 self._seen.add(_likeness(view))
             finally:
-                digest = hashing.result()
+                digest = hashing()
         return Weight(name, entry.dtype, entry.shape, digest, entry.nbytes, sums)
 
     def add_value(self, case: int, ref: NodeRef | InputRef, value: Value) -> None:
@@ -273,7 +284,7 @@ class TraceWriter:
         self._contents.hash(record, body)
         self._footer_cost += cost
 
-    def _stop(self, position: int, why: str, kind: type[TraceError]) -> None:
+    def _stop(self, position: int, why: str, kind: type[Stopped]) -> None:
         self._output.release()
         if not self._contents.graphs:
             self.abort()
@@ -284,7 +295,9 @@ class TraceWriter:
         except OSError as error:
             self.abort()
             raise kind(f"{why}, and what was written could not be finished: {error.strerror}") from error
-        raise kind(f"{why}; {self.path.name} ends there and can be read")
+        stopped = kind(f"{why}; {self.path.name} ends there and can be read")
+        stopped.readable = True
+        raise stopped
 
     def _finish(self, stopped: str) -> None:
         self._closed = True

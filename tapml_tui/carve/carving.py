@@ -107,7 +107,7 @@ def carve_workload(
 
     Raises:
         CarveError: The model cannot be exported, or there is no room.
-        DiskFull: The disk filled up all the same; what was written is a readable trace.
+        DiskFull: The disk filled up all the same; its `readable` says whether a trace is left.
     """
     out = Path(out).absolute()
     if weights is not None:

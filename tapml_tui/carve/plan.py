@@ -47,6 +47,7 @@ class Step:
         last_reads: What nobody reads after this step.
         metas: What torch.export inferred for each output: a fake tensor, or a symbolic number.
         alone: Whether it can be executed outside of its graph.
+        writes: Whether it writes into its arguments.
         included: Whether its values are recorded.
     """
 
@@ -59,6 +60,7 @@ class Step:
     last_reads: tuple[Ref, ...]
     metas: tuple[Any, ...]
     alone: bool
+    writes: bool
     included: bool
 
 
@@ -180,6 +182,7 @@ class _Builder:
             last_reads=last,
             metas=metas,
             alone=alone,
+            writes=isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable,
             included=self.include is None or _matches(recorded, self.include),
         )
 
@@ -249,9 +252,10 @@ def references(nest: Any) -> Iterator[Ref]:
 
 def fill(nest: Any, values: Mapping[Ref, Any]) -> Any:
     """Arguments with the values in place of the references."""
-    if isinstance(nest, (NodeRef, InputRef)):
+    kind = type(nest)
+    if kind is NodeRef or kind is InputRef:
         return values[nest]
-    if type(nest) is tuple:
+    if kind is tuple:
         return [fill(item, values) for item in nest]
     return nest
 

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from trace_format.model import Provenance
 
-_PACKAGES = ("tapml-tui", "numpy", "ml_dtypes", "transformers")
+_LIBRARIES = ("numpy", "ml_dtypes", "transformers")
 
 
 def provenance(
@@ -29,13 +30,10 @@ def provenance(
     """What can be known about this carving. Nothing in it names the machine, its user or its folders."""
     tensor = next((t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), None)
     versions = [("python", platform.python_version()), ("torch", torch.__version__)]
-    for package in _PACKAGES:
-        if package == "transformers" and package not in sys.modules:
-            continue
-        try:
-            versions.append((package, version(package)))
-        except PackageNotFoundError:
-            continue  # run out of a source tree
+    with suppress(PackageNotFoundError):  # run out of a source tree
+        versions.append(("tapml-tui", version("tapml-tui")))
+    # Those that are loaded know their version; looking into their metadata takes milliseconds.
+    versions += [(name, str(sys.modules[name].__version__)) for name in _LIBRARIES if name in sys.modules]
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,

@@ -203,7 +203,7 @@ def call(step: Step, values: Mapping[Ref, Any]) -> Any:
     """Execute a node on these values, none of which it may change."""
     args = [fill(a, values) for a in step.args]
     kwargs = {k: fill(v, values) for k, v in step.kwargs.items()}
-    if isinstance(step.target, torch._ops.OpOverload) and step.target._schema.is_mutable:
+    if step.writes:
         args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
     return step.target(*args, **kwargs)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_WAITING_BYTES = 256 << 20
 """Values computed and not yet written: computing waits above it."""
 
+_HASHED_AHEAD = 1 << 17
 _BATCH_BYTES = 1 << 20
 _BATCH_TASKS = 64
 
@@ -54,9 +55,12 @@ class Sink:
     def tensor(self, tensor: torch.Tensor, digest: Digest) -> None:
         """Write the bytes of a contiguous tensor, which nobody may change any more."""
         nbytes = tensor.numel() * tensor.itemsize
+        array = to_numpy(tensor)
+        # The SHA-256 of what is large takes longer than writing it: it is not begun when its turn has come.
+        ahead = self.writer.hash_ahead(array) if nbytes >= _HASHED_AHEAD else None
 
         def write() -> None:
-            digest.value = self.writer.add_tensor(to_numpy(tensor), dtype_name(tensor.dtype))
+            digest.value = self.writer.add_tensor(array, dtype_name(tensor.dtype), ahead)
             with self._changed:
                 self.written += nbytes
                 self._waiting -= nbytes

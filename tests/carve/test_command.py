@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,17 @@ def test_the_demo_model_completes_its_prompts(monkeypatch):
     model = demo.trained()
     with torch.no_grad():
         assert [demo.complete(model, prompt) in demo.PROVERBS for prompt in demo.PROMPTS] == [True] * len(demo.PROMPTS)
+
+
+def test_what_is_left_after_a_full_disk_is_said_as_it_is(carve_file, tmp_path, monkeypatch):
+    """The fault is made: a disk that fills up when the trace is finished keeps nothing of it."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    (tmp_path / "beside.py").write_text("SIZE = 3")
+    monkeypatch.setattr("trace_format.output.os.fsync", full)
+    code, said, out = carve_file(GOOD)
+    assert code == 1 and not out.exists()
+    assert "could not be finished: File too large" in said
+    assert "nothing is left" in said and "it holds" not in said
