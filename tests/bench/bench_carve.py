@@ -1,16 +1,25 @@
-"""Carving beside a `torch.fx.Interpreter` run that keeps every value, and a plain sequential write."""
+"""Carving beside a `torch.fx.Interpreter` run that keeps every value, and a plain sequential write.
+
+Both sides compute with the same number of threads, warm up once, and take turns. Both write a file that was
+not there before (replacing one frees its blocks, which is no writing) and wait for the disk. The export is
+counted on neither side. Everything else that carving does once it has the graph is counted: sizes,
+versions, graphs, values, tensors and their hashes, the tables at the end.
+"""
 
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench.report import Row
+from tests.bench.report import Row, interleaved
+
+RUNS = 7
+THREADS = 1
+"""Of torch. With all of them, threads that wait for each other measure whatever else the machine is doing."""
 
 
 def _interpreter_seconds(programs: list[tuple[Any, list[Any]]]) -> float:
@@ -31,11 +40,12 @@ def _interpreter_seconds(programs: list[tuple[Any, list[Any]]]) -> float:
     return time.perf_counter() - started
 
 
-def _write_seconds(folder: Path, size: int) -> float:
+def _write_seconds(path: Path, size: int) -> float:
     """A plain sequential write of `size` bytes, flushed to the disk as carving does."""
+    path.unlink(missing_ok=True)
     block = os.urandom(1 << 20)
     started = time.perf_counter()
-    with open(folder / "plain", "wb") as file:
+    with open(path, "wb") as file:
         for _ in range(size >> 20):
             file.write(block)
         file.write(block[: size & ((1 << 20) - 1)])
@@ -44,38 +54,52 @@ def _write_seconds(folder: Path, size: int) -> float:
     return time.perf_counter() - started
 
 
+def _carving_seconds(carve: Callable[..., Any], path: Path, floors: bool) -> float:
+    path.unlink(missing_ok=True)
+    seconds: float = carve(out=path, floors=floors).record_seconds
+    return seconds
+
+
 def rows() -> Iterator[Row]:
-    """MiniLM and Llama, with and without floors, three runs in turn."""
+    """MiniLM and Llama, with and without floors."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        for name in ("minilm", "llama"):
+            yield from _rows(name)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows(name: str) -> Iterator[Row]:
+    from functools import partial
+
     import torch
     from torch.utils import _pytree as pytree
 
     from tapml_tui.carve import carve_workload
     from tests import models
 
-    for name in ("minilm", "llama"):
-        workload = getattr(models, name)()
-        programs = []
-        for case in workload.cases:
-            exported = torch.export.export(workload.module, case.args, dict(case.kwargs), strict=False)
-            graph = exported.run_decompositions({}).module()
-            programs.append((graph, pytree.tree_leaves((case.args, case.kwargs))))
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            samples: dict[str, list[float]] = {"interpreter": [], "plain": [], "floors": [], "write": []}
-            for run in range(4):
-                interpreter = _interpreter_seconds(programs)
-                plain = carve_workload(workload, out=folder / "plain.trace", floors=False)
-                floors = carve_workload(workload, out=folder / "floors.trace")
-                write = _write_seconds(folder, plain.size)
-                if run:  # the first one warms up
-                    samples["interpreter"].append(interpreter)
-                    samples["plain"].append(plain.record_seconds)
-                    samples["floors"].append(floors.record_seconds)
-                    samples["write"].append(write)
-        middle = {key: statistics.median(values) for key, values in samples.items()}
-        how = (
-            f"Interpreter {middle['interpreter']:.3f} s, plain write {middle['write']:.3f} s, {plain.size / 1e6:.0f} MB"
+    workload = getattr(models, name)()
+    programs = []
+    for case in workload.cases:
+        exported = torch.export.export(workload.module, case.args, dict(case.kwargs), strict=False)
+        graph = exported.run_decompositions({}).module()
+        programs.append((graph, pytree.tree_leaves((case.args, case.kwargs))))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "a.trace")
+        carve = partial(carve_workload, workload)
+        size = carve(out=path, floors=False).size
+        measures = (
+            lambda: _interpreter_seconds(programs),
+            lambda: _write_seconds(path, size),
+            lambda: _carving_seconds(carve, path, floors=False),
+            lambda: _carving_seconds(carve, path, floors=True),
         )
-        writing = 2 * middle["write"]
-        yield Row(f"carve {name} --no-floors", middle["plain"], 2 * middle["interpreter"] + writing, "s", how)
-        yield Row(f"carve {name} with floors", middle["floors"], 6 * middle["interpreter"] + writing, "s", how)
+        interleaved(1, measures)  # warms up
+        interpreter, write, plain, floors = interleaved(RUNS, measures)
+    how = f"Interpreter {interpreter:.3f} s, plain write {write:.3f} s, {size / 1e6:.0f} MB, {THREADS} torch thread"
+    yield Row(f"carve {name} --no-floors", plain, 2 * interpreter + 2 * write, "s", how)
+    yield Row(f"carve {name} with floors", floors, 6 * interpreter + 2 * write, "s", how)
