@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(".soak")
+TIMEOUT = 6 * 3600
+"""Seconds for one test: 2 000 examples take longer than the limit of `make test`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def main() -> int:
             seed = int.from_bytes(os.urandom(4), "big")
             started = time.time()
             run = subprocess.run(
-                [sys.executable, "-m", "pytest", *job.selection],
+                [sys.executable, "-m", "pytest", f"--timeout={TIMEOUT}", *job.selection],
                 env={**os.environ, "TAPML_SOAK": "1", "TAPML_SEED": str(seed), "TAPML_SOAK_CHUNKS": str(job.chunks)},
                 capture_output=True,
                 text=True,
