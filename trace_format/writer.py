@@ -77,6 +77,8 @@ class TraceWriter:
         self._hasher = Hasher()
         self._footer_cost = _FOOTER_COST
         self._closed = False
+        if self.path.exists() and not self.path.is_file():  # the rename would put a file where a device was
+            raise CannotOpen(f"{self.path} is no regular file: a trace cannot take its place")
         try:
             descriptor, temporary = tempfile.mkstemp(".partial", f".{self.path.name[:100]}.", self._folder)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import subprocess
@@ -55,6 +56,15 @@ def test_an_older_trace_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
         assert path.read_bytes() == before
     assert path.read_bytes() != before
     assert [entry.name for entry in tmp_path.iterdir()] == ["t"]
+
+
+def test_nothing_takes_the_place_of_a_device_or_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(CannotOpen, match="no regular file"):
+            TraceWriter(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -236,3 +246,16 @@ def test_killed_while_writing_it_can_be_recovered(tmp_path: Path) -> None:
     with open_trace(left) as trace:
         assert not trace.complete and len(trace.graphs[0]) == 2000
         assert trace.array(trace.value(0, NodeRef(100)))[0] == 100
+
+
+def test_a_hash_asked_for_ahead_is_the_tensor_s_and_may_come_too_late(tmp_path: Path) -> None:
+    data = np.arange(1 << 18, dtype=np.float32)
+    writer = TraceWriter(tmp_path / "t")
+    writer.add_graph("g", (), (), ())
+    digest = writer.add_tensor(data, "float32", writer.hash_ahead(data))
+    assert digest == hashlib.sha256(data.tobytes()).digest()
+    assert writer.add_tensor(data.copy(), "float32") == digest
+    writer.close()  # as at a full disk, while another thread goes on
+    assert writer.hash_ahead(data)() == digest
+    with pytest.raises(Unwritable):
+        writer.add_tensor(data + 1)
