@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import secrets
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -21,9 +20,6 @@ from tapml_tui.backends.protocol import Stage, Unit
 
 _BUILDERS = 2
 _MAX_LIBRARY = 1 << 30
-# Seconds. TVM's passes call back into Python thousands of times; each time they would wait 5 ms for a builder
-# that is converting.
-_SWITCH_INTERVAL = 0.0005
 
 
 class _Compiler:
@@ -148,7 +144,6 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     import tvm
 
     from tapml_tui.backends.compiler import lower
