@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -40,21 +41,19 @@ class Hasher:
 
     def __init__(self) -> None:
         """Start no thread yet."""
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(1, "trace-sha256")
 
     def begin(self, view: memoryview) -> Callable[[], bytes]:
         """Hash, at the same time as the caller goes on if it is worth it; what is returned gives the digest."""
         if len(view) >= _WORTH_A_THREAD:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, "trace-sha256")
-            return self._pool.submit(_sha256, view).result
+            with suppress(RuntimeError):  # closed: writing ended on another thread, which says why
+                return self._pool.submit(_sha256, view).result
         digest = _sha256(view)
         return lambda: digest
 
     def close(self) -> None:
         """End the thread."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()
 
 
 def _sha256(view: memoryview) -> bytes:
