@@ -55,12 +55,21 @@ class _Compiler:
                 sections += [(f"Not {way}", text) for way, text in lowered.attempts]
                 if lowered.identity:
                     sections.append(("Identity", "Nothing is computed: the input is handed on as the output."))
-                sections = self._build.texts(lowered, self._target) + sections
+                sections = self._texts(lowered) + sections
         except self._lower.NotLowered as error:
             sections = [("Error", f"{error.reason}\n\n{error.detail}"), *sections]
         except Exception as error:  # whatever TVM raises: it is the answer
             sections = [("Error", "\n\n".join(messages.of_exception(error))), *sections]
         self._channel.send({"op": "text", "signature": request["signature"], "sections": sections})
+
+    def _texts(self, lowered: Any) -> list[tuple[str, str]]:
+        try:
+            sections: list[tuple[str, str]] = self._build.texts(lowered, self._target)
+        except Exception:
+            if lowered.otherwise is None:
+                raise
+            sections = self._build.texts(lowered.otherwise(), self._target)
+        return sections
 
     def _convert(self, batch: Header) -> list[tuple[str, Any]]:
         units = []
@@ -98,7 +107,7 @@ class _Compiler:
             self._build.build([(_function(signature), lowered) for signature, lowered in units], self._target, library)
         except Exception as error:  # whatever TVM, LLVM or the linker raise
             if len(units) == 1:
-                self._failed(units[0][0], Stage.COMPILE, *messages.of_exception(error))
+                self._compile_otherwise(*units[0], *messages.of_exception(error))
                 return
             middle = len(units) // 2
             self._compile(units[:middle])
@@ -114,6 +123,20 @@ class _Compiler:
                     "identity": [],
                 }
             )
+
+    def _compile_otherwise(self, signature: str, lowered: Any, reason: str, detail: str) -> None:
+        """What does not compile as it was converted may do so if it is converted in another way."""
+        other = None
+        if lowered.otherwise is not None:
+            try:
+                with self._converting:
+                    other = lowered.otherwise()
+            except self._lower.NotLowered as error:
+                detail = f"{detail}\n\n{error.detail}"
+        if other is not None and not other.identity:
+            self._compile([(signature, other)])
+        else:
+            self._failed(signature, Stage.COMPILE, reason, detail)
 
     def _stage(self, batch: Header, stage: Stage, signature: str = "") -> None:
         self._channel.send({"op": "stage", "batch": batch["batch"], "stage": stage, "signature": signature})

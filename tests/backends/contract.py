@@ -94,6 +94,15 @@ CASES: dict[str, tuple[Unit, tuple[np.ndarray, ...]]] = {
         unit("aten.diff.default", [X], [TensorSpec("int64", (1, 7))], [TensorSpec("int64", (1, 6))]),
         (np.arange(7).reshape(1, 7) ** 2,),
     ),
+    "converted without decomposition, compiled only with it": (
+        unit(
+            "aten.masked_fill.Scalar",
+            [X, Y, float("-inf")],
+            [spec(F32), TensorSpec("bool", (3, 4))],
+            [spec(F32)],
+        ),
+        (F32, F32 > 0),
+    ),
     "cast": (
         unit("aten.to.dtype", [X, NamedConstant("dtype", "int32")], [spec(F32)], [TensorSpec("int32", (3, 4))]),
         (F32 * 10,),

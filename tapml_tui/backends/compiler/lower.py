@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,12 +47,15 @@ class Lowered:
         identity: For each output the input that it is, if that is all that the unit does; else ().
         attempts: (way, message) of the ways that did not work.
         by_user: Whether the user's converter made it.
+        otherwise: Converts it in the ways that were not needed, where there are some: a unit that was
+            converted may still not compile. Raises `NotLowered`.
     """
 
     module: tvm.IRModule
     identity: tuple[int, ...]
     attempts: tuple[tuple[str, str], ...] = ()
     by_user: bool = False
+    otherwise: Callable[[], Lowered] | None = None
 
 
 def load_user_lowering(file: str) -> Lower:
@@ -94,15 +98,28 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
     except Exception as error:  # torch's shape inference raises all kinds
         reason, detail = messages.of_exception(error)
         raise NotLowered(f"torch cannot infer the shapes: {reason}", detail, unsupported=True) from None
+    return _converted(program, _WAYS)
+
+
+_WAYS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("without decomposition", lambda program: program),
+    ("with decomposition", decompose),
+)
+
+
+def _converted(program: Any, ways: Sequence[tuple[str, Callable[[Any], Any]]]) -> Lowered:
+    """By TVM's importer, in the first way that works."""
     attempts: list[tuple[str, str]] = []
-    for way, prepare in (("without decomposition", None), ("with decomposition", decompose)):
+    for number, (way, prepare) in enumerate(ways):
         try:
-            module = from_exported_program(prepare(program) if prepare else program, run_ep_decomposition=False)
+            module = from_exported_program(prepare(program), run_ep_decomposition=False)
         except Exception as error:  # asserts, KeyErrors and TVM's own: the importer refuses in many ways
             attempts.append((way, "\n".join(messages.of_exception(error))))
             continue
-        return Lowered(module, _identity(module["main"]), tuple(attempts))
-    (_, plain), (_, decomposed) = ((way, text.splitlines()[0]) for way, text in attempts)
+        left = ways[number + 1 :]
+        otherwise = partial(_converted, program, left) if left else None
+        return Lowered(module, _identity(module["main"]), tuple(attempts), otherwise=otherwise)
+    plain, decomposed = attempts[0][1].splitlines()[0], attempts[-1][1].splitlines()[0]
     said = plain if plain == decomposed else f"{plain}; decomposed by PyTorch: {decomposed}"
     raise NotLowered(
         f"TVM does not convert it (--lower FILE.py can). {said}"[: messages.MAX_REASON],
