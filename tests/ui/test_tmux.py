@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -56,8 +57,8 @@ class Terminal:
     @property
     def program(self) -> list[psutil.Process]:
         """The program and everything that it has started, the program first."""
-        found = [each for each in self.pane.children(recursive=True) if "tapml_tui" in " ".join(each.cmdline())]
-        everything = {process.pid: process for each in found for process in (each, *each.children(recursive=True))}
+        found = [each for each in self.pane.children(recursive=True) if "tapml_tui" in command_of(each)]
+        everything = {process.pid: process for each in found for process in (each, *children_of(each))}
         return list(everything.values())
 
     def close(self) -> None:
@@ -69,6 +70,19 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Termina
     opened = Terminal(tmp_path, request.param)
     yield opened
     opened.close()
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line, "" if it has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def children_of(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return list(process.children(recursive=True))
+    return []
 
 
 def all_gone(processes: list[psutil.Process], seconds: float = 20) -> None:
@@ -171,7 +185,7 @@ def test_a_worker_that_is_killed_is_said_and_replaced_and_nothing_is_lost(termin
     for done, (module, words) in enumerate(
         [("worker_server", "LOST"), ("worker_device", "LOST"), ("worker_source", ""), ("worker_compiler", "")], 2
     ):
-        killed = [process for process in terminal.program if module in " ".join(process.cmdline())]
+        killed = [process for process in terminal.program if module in command_of(process)]
         killed[0].kill()
         terminal.until(words)
         assert passed(terminal.text) == done
