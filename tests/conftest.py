@@ -13,7 +13,7 @@ from tests import sampling
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("quick", max_examples=50, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("quick", max_examples=20, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile("soak", max_examples=2000, **_COMMON)  # type: ignore[arg-type]
 settings.load_profile("soak" if sampling.SOAK else "quick")
 

@@ -6,9 +6,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 KEYS = ("s", "n", "j", "k", "G", "g", "x", "X", "b", "enter", "i", "N", "[", "]", "pagedown", "tab", "2", "1", "c", "r")
 
 
+@pytest.mark.slow
 async def test_after_any_keys_the_screen_is_what_a_full_repaint_gives(debugging: Callable[..., Any]) -> None:
     seed = random.randrange(1 << 32)
     chosen = random.Random(seed)
