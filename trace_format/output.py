@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, by whate
 _BUFFER = 1 << 20
 _LARGE = 1 << 16  # from here on copying costs more than a call of the system
 _RESERVE_STEP = 1 << 20
+_EARLY = 16 << 20  # bytes after which the disk is set to work beside us, so that the end waits for the rest only
 
 
 class Output:
@@ -27,6 +29,9 @@ class Output:
         self._pending = bytearray()
         self._reserve: IO[bytes] | None = None
         self._reserved = 0
+        self._unsynced = 0
+        self._syncing: threading.Thread | None = None
+        self._sync_error: OSError | None = None
 
     @property
     def position(self) -> int:
@@ -58,6 +63,22 @@ class Output:
                 count = os.write(self._descriptor, view[at:])
                 at += count
                 self._written += count
+                self._unsynced += count
+        if self._unsynced >= _EARLY and (self._syncing is None or not self._syncing.is_alive()):
+            self._unsynced = 0
+            self._syncing = threading.Thread(target=self._sync_early, name="trace-sync", daemon=True)
+            self._syncing.start()
+
+    def _sync_early(self) -> None:
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:  # the system says it once: `sync` says it again
+            self._sync_error = error
+
+    def _wait_for_early(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
 
     def cut(self, position: int) -> None:
         """Drop what was written from `position` on."""
@@ -89,11 +110,15 @@ class Output:
     def sync(self) -> None:
         """Wait until everything is on the disk."""
         self.flush()
+        self._wait_for_early()
+        if self._sync_error is not None:
+            raise self._sync_error
         os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file. What is gathered and not flushed is dropped."""
         self.release()
+        self._wait_for_early()  # its descriptor must not become another file's
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
