@@ -31,7 +31,7 @@ check: setup  ## under a minute: lint, types, import contracts, tests without to
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports
 	@# More processes than cores: the tests of the screen mostly wait.
 	$(PYTEST) -n 3 -m "not torch and not tvm and not tmux and not slow"
 

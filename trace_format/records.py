@@ -179,17 +179,6 @@ def check_body(data: Sliced, record: Record, crc: int) -> None:
         raise RecordDamaged(f"the checksum of a {op_name(record.opcode)} record does not match", record.offset)
 
 
-def check_large_body(data: Buffer, record: Record) -> None:
-    """Check a body without copying it.
-
-    Raises:
-        RecordDamaged: If the CRC does not match.
-    """
-    with memoryview(data) as whole, whole[record.body : record.body + record.body_size] as body:
-        crc = zlib.crc32(body, body_seed(data, record))
-    check_body(data, record, crc)
-
-
 def body_seed(data: Sliced, record: Record) -> int:
     """Where the CRC of a body starts from: the CRC of its header."""
     at = record.offset + CHECKED
