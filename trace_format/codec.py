@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from trace_format import limits
@@ -16,7 +15,6 @@ from trace_format.dtypes import item_size
 from trace_format.errors import LimitExceeded, Malformed
 from trace_format.model import (
     Case,
-    Floor,
     FromCase,
     GraphInput,
     GraphOutput,
@@ -27,7 +25,6 @@ from trace_format.model import (
     OutputKind,
     Provenance,
     SourceLine,
-    Value,
 )
 from trace_format.wire import (
     WIDE_ARRAY,
@@ -195,7 +192,7 @@ def decode_source(body: bytes) -> tuple[int, tuple[SourceLine, ...]]:
     return first, f.each(WIDE_ARRAY, lambda s: SourceLine(s.text(), s.integer(-(1 << 31), 1 << 31), s.text(), s.text()))
 
 
-# ---------------------------------------------------------------- cases and values
+# ---------------------------------------------------------------- cases, and sizes of values
 
 
 def encode_case(number: int, case: Case) -> bytes:
@@ -216,83 +213,6 @@ def _decode_handed(f: Fields) -> tuple[int, FromCase]:
     return f.integer(0, limits.MAX_INPUTS - 1), FromCase(
         f.integer(0, limits.MAX_CASES - 1), f.integer(0, limits.MAX_OUTPUTS - 1)
     )
-
-
-class StoredValue(NamedTuple):
-    """A value with its place."""
-
-    case: int
-    ref: NodeRef | InputRef
-    value: Value
-
-
-def encode_value(stored: StoredValue) -> bytes:
-    """Body of a value record, one that `decode_value` takes.
-
-    Raises:
-        Malformed, LimitExceeded, UnknownDtype: As `decode_value` would.
-    """
-    v = stored.value
-    value_bytes(v.dtype, v.shape, v.strides)
-    if v.tensor is not None and (not v.dtype or len(v.tensor) != 32):
-        raise Malformed("a tensor without a dtype, or without a SHA-256")
-    if v.scalar is not None and not isinstance(v.scalar, (int, float, bool, str)):
-        raise Malformed("a scalar that is none")
-    return pack([
-        stored.case, encode_argument(stored.ref), text(v.dtype), list(v.shape), list(v.strides), v.tensor,
-        encode_argument(v.scalar), v.reproducible, _encode_floor(v.isolated), _encode_floor(v.chained), text(v.note),
-    ])  # fmt: skip
-
-
-@lru_cache(4096)
-def value_bytes(dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """How many bytes a value of this form is; refuses what no value can be.
-
-    Cached: a model has thousands of values and few forms.
-
-    Raises:
-        Malformed, LimitExceeded, UnknownDtype: As `decode_value` would.
-    """
-    if max(len(shape), len(strides)) > limits.MAX_RANK:
-        raise LimitExceeded(f"a value has more than {limits.MAX_RANK} dimensions")
-    if not all(type(n) is int for n in shape + strides):
-        raise Malformed("an integer is missing")
-    if any(not 0 <= n <= limits.MAX_ELEMENTS for n in shape) or any(abs(n) > limits.MAX_TENSOR_BYTES for n in strides):
-        raise LimitExceeded(f"a size or a stride is out of range: {list(shape)}, {list(strides)}"[:300])
-    return element_count(shape) * (item_size(dtype) if dtype else 0)
-
-
-def _encode_floor(floor: Floor | None) -> object:
-    return None if floor is None else [float(floor.max_abs), float(floor.rms), text(floor.origin)]
-
-
-def decode_value(body: bytes) -> StoredValue:
-    """Inverse of `encode_value`."""
-    f = Fields(unpack(body))
-    case, ref = f.integer(0, limits.MAX_CASES - 1), f.any()
-    if type(ref) not in (NodeRef, InputRef):
-        raise Malformed("a value of nothing")
-    dtype, shape = f.text(), f.integers(limits.MAX_RANK, 0, limits.MAX_ELEMENTS)
-    strides = f.integers(limits.MAX_RANK, -limits.MAX_TENSOR_BYTES, limits.MAX_TENSOR_BYTES)
-    tensor, scalar, reproducible = f.optional_digest(), f.any(), f.flag()
-    if scalar is not None and type(scalar) not in (int, float, bool, str):
-        raise Malformed("a scalar that is none")
-    isolated, chained = _decode_floor(f.any()), _decode_floor(f.any())
-    if dtype:
-        item_size(dtype)
-    elif tensor is not None:
-        raise Malformed("a tensor without a dtype")
-    element_count(shape)
-    return StoredValue(
-        case, ref, Value(dtype, shape, strides, tensor, scalar, reproducible, isolated, chained, f.text())
-    )
-
-
-def _decode_floor(item: Any) -> Floor | None:
-    if item is None:
-        return None
-    f = Fields(item)
-    return Floor(f.real(), f.real(), f.text())
 
 
 def element_count(shape: tuple[int, ...]) -> int:

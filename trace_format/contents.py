@@ -9,12 +9,13 @@ import hashlib
 from typing import NamedTuple
 
 from trace_format import limits
-from trace_format.codec import GraphHead, StoredNode, StoredValue, Weights
+from trace_format.codec import GraphHead, StoredNode, Weights
 from trace_format.errors import DanglingReference, DuplicateName, LimitExceeded, Malformed
 from trace_format.index import GraphBuilder, TensorIndex, ValueIndex, check_outputs, value_key
 from trace_format.model import Case, InputRef, NodeRef
 from trace_format.records import Buffer, Record, content_key
 from trace_format.tables import pack_tables
+from trace_format.value_codec import StoredValue
 
 SOURCES_PACKED = "<u8"
 

@@ -7,6 +7,7 @@ of other shapes in other cases. Everything here is built from untrusted bytes by
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
@@ -128,11 +129,15 @@ class Floor:
         rms: Root mean square of the distance.
         origin: "float64" (a replay), "exact" (pure data movement or integers: bits must
             agree) or "bound" (no replay could be had: a documented bound).
+        ulps: Largest distance in units in the last place of the source's element, in the value's
+            dtype; infinite if it is not known. `max_abs` bounds every element, and so does this: the
+            smaller of the two is what small elements are held to.
     """
 
     max_abs: float
     rms: float
     origin: str = "float64"
+    ulps: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class Value:
         isolated: Floor of this node alone on the recorded inputs.
         chained: Floor of the whole model up to here.
         note: Why nothing was recorded, or "".
+        peak: Largest magnitude of a finite element; None if it is not known, or not floating.
+        rms: Root mean square of the finite elements; likewise.
     """
 
     dtype: str
@@ -162,6 +169,8 @@ class Value:
     isolated: Floor | None = None
     chained: Floor | None = None
     note: str = ""
+    peak: float | None = None
+    rms: float | None = None
 
 
 class FromCase(NamedTuple):

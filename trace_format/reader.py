@@ -26,6 +26,7 @@ from trace_format.model import Block, Case, InputRef, NodeRef, Provenance, Sourc
 from trace_format.records import MAJOR, Op
 from trace_format.storage import Stored, Tensors, check_size
 from trace_format.tables import Tables
+from trace_format.value_codec import decode_value
 
 T = TypeVar("T")
 _KEPT_VALUES = 8192
@@ -204,7 +205,7 @@ class Trace:
         return index
 
     def _decode_value(self, offset: int, case: int, ref: NodeRef | InputRef) -> Value:
-        stored = codec.decode_value(self._file.body(offset, Op.VALUE))
+        stored = decode_value(self._file.body(offset, Op.VALUE))
         if (stored.case, stored.ref) != (case, ref) or type(stored.ref) is not type(ref):
             raise IndexInvalid(f"the index says that another value is {ref} of case {case}", offset)
         if stored.value.tensor is not None:

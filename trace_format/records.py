@@ -12,7 +12,7 @@ from trace_format import limits
 from trace_format.errors import LimitExceeded, RecordDamaged, Truncated
 
 MAJOR = 1
-MINOR = 0
+MINOR = 1
 MAGIC_STEM = b"\x89TPML\r\n"
 MAGIC = MAGIC_STEM + bytes([MAJOR])
 

@@ -24,6 +24,7 @@ from trace_format.records import (
     read_header,
     read_trailer,
 )
+from trace_format.value_codec import decode_value
 
 Report = Callable[[TraceError], None]
 
@@ -175,7 +176,7 @@ class Scan:
         self.contents.add_case(record.offset, case)
 
     def _value(self, record: Record, body: bytes) -> None:
-        stored = codec.decode_value(body)
+        stored = decode_value(body)
         key = self.contents.check_value(stored)
         self.contents.values[stored.case][key] = record.offset
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 from typing import NamedTuple
 
-from trace_format import codec
 from trace_format.contents import Contents, Footer
 from trace_format.errors import BlockDamaged, SizeMismatch, TensorMissing, TraceError, Truncated
 from trace_format.file import TraceFile
@@ -17,6 +16,7 @@ from trace_format.run_codec import decode_result
 from trace_format.scan import Scan
 from trace_format.storage import Stored, Tensors, check_size
 from trace_format.text import printable
+from trace_format.value_codec import decode_value
 
 ERROR = "error"
 WARNING = "warning"
@@ -96,7 +96,7 @@ class _Verification(Scan):
 
     def _value(self, record: Record, body: bytes) -> None:
         super()._value(record, body)
-        value = codec.decode_value(body).value
+        value = decode_value(body).value
         if value.tensor is not None:
             known = self.contents.tensors.get(value.tensor)
             if known is None:

@@ -92,10 +92,15 @@ class Fields:
         raise Malformed(what)
 
     def any(self) -> Any:
-        if self._next >= len(self._items):
+        if self.ended:
             self.wrong("a record has too few fields")
         self._next += 1
         return self._items[self._next - 1]
+
+    @property
+    def ended(self) -> bool:
+        """Whether there are no more items: an earlier minor version has fewer."""
+        return self._next >= len(self._items)
 
     def text(self) -> str:
         item = self.any()
@@ -112,6 +117,12 @@ class Fields:
     def real(self) -> float:
         item = self.any()
         return float(item) if type(item) in (float, int) else self.wrong("a number is missing")
+
+    def optional_real(self) -> float | None:
+        item = self.any()
+        return (
+            float(item) if type(item) in (float, int) else None if item is None else self.wrong("a number is missing")
+        )
 
     def digest(self) -> bytes:
         item = self.any()

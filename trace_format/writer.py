@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from trace_format import codec, limits
-from trace_format.codec import GraphHead, Head, StoredNode, StoredValue, Summary, Weight, Weights
+from trace_format.codec import GraphHead, Head, StoredNode, Summary, Weight, Weights
 from trace_format.contents import Contents, Footer
 from trace_format.dtypes import item_size
 from trace_format.errors import CannotOpen, DiskFull, SizeLimit, Stopped, Unwritable
@@ -38,6 +38,7 @@ from trace_format.records import (
 )
 from trace_format.safetensors_file import SafetensorsFile
 from trace_format.tensors import Hasher, checksums, plain_bytes, write_tensor
+from trace_format.value_codec import StoredValue, encode_value, value_bytes
 from trace_format.wire import text
 
 _LIKENESS_BYTES = 4096
@@ -241,10 +242,10 @@ class TraceWriter:
             known = self._contents.tensors.get(value.tensor)
             if known is None:
                 raise Unwritable("a value of a tensor that was not written")
-            size = codec.value_bytes(value.dtype, value.shape, value.strides)
+            size = value_bytes(value.dtype, value.shape, value.strides)
             if known[1] != size:
                 raise Unwritable(f"{value.dtype} {list(value.shape)} is {size} bytes, its tensor has {known[1]}")
-        self._contents.values[case][key] = self._append(Op.VALUE, codec.encode_value(stored), VALUE_COST)
+        self._contents.values[case][key] = self._append(Op.VALUE, encode_value(stored), VALUE_COST)
 
     def add_note(self, text: str) -> None:
         """Write a note: something that whoever reads the trace should know."""

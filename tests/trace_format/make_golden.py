@@ -1,4 +1,4 @@
-"""Makes the golden files of the present major version. Run once per version, never again after its release.
+"""Makes the golden files of the present version. Run once per version, never again after its release.
 
     python -m tests.trace_format.make_golden
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.trace_format.samples import everything, small_trace, write_safetensors
 from trace_format import Case, InputRef, RunOutput, RunRecord, TraceWriter, Value, open_run, open_trace, read_run
-from trace_format.records import MAJOR
+from trace_format.records import MAJOR, MINOR
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -55,7 +55,7 @@ def contents(name: str) -> Any:
 
 def main() -> None:
     """Write the files, and what they say."""
-    name = f"v{MAJOR}"
+    name = f"v{MAJOR}.{MINOR}"
     GOLDEN.mkdir(exist_ok=True)
     small_trace(GOLDEN / f"{name}.trace")
     data = np.arange(6, dtype=np.float16)

@@ -75,13 +75,16 @@ def small_trace(path: Path) -> Path:
         writer.add_value(0, InputRef(0), Value("int64", (3,), (1,), ids))
         writer.add_value(0, InputRef(1), Value("bfloat16", (2, 3), (3, 1), weights))
         writer.add_value(1, InputRef(1), Value("bfloat16", (2, 3), (3, 1), weights))
-        floor = Floor(1e-7, 1e-8)
+        floor = Floor(1e-7, 1e-8, ulps=1.5)
         for node in (0, 2, 3, 6):
             digest = writer.add_tensor(np.full((2, 2), node, np.float32), "float32")
-            value = Value("float32", (2, 2), (2, 1), digest, None, True, floor, Floor(0.0, 0.0, "exact"))
+            exact = Floor(0.0, 0.0, "exact", 0.0)
+            value = Value(
+                "float32", (2, 2), (2, 1), digest, None, True, floor, exact, peak=float(node), rms=float(node)
+            )
             writer.add_value(0, NodeRef(node), value)
         writer.add_value(0, NodeRef(1, 0), Value("", (), scalar=2**40))
-        writer.add_value(0, NodeRef(1, 2), Value("float32", (0, 4), (4, 1), writer.add_tensor(b"")))
+        writer.add_value(0, NodeRef(1, 2), Value("float32", (0, 4), (4, 1), writer.add_tensor(b""), rms=0.0))
         writer.add_value(0, NodeRef(4), Value("float32", (5,), note="was not recorded"))
         writer.add_note("a note")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from trace_format import (
     CannotOpen,
     DanglingReference,
     DuplicateName,
+    Floor,
     GraphCycle,
     IndexInvalid,
     InputRef,
@@ -128,6 +130,13 @@ HOSTILE: dict[str, tuple[type[TraceError], list[tuple[Op, bytes]]]] = {
     "a size above 64 bits": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body()[:-9] + b"\xcf" + b"\xff" * 9)]),
     "100 dimensions": (LimitExceeded, [GRAPH, NODE, CASE, (Op.VALUE, value_body(shape=[1] * 100))]),
     "an unknown dtype": (UnknownDtype, [GRAPH, NODE, CASE, (Op.VALUE, value_body(dtype="float3"))]),
+    "a floor that is negative": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(iso=[-1.0, 0.0, ""]))]),
+    "a floor that is no number": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(iso=[0.0, math.nan, ""]))]),
+    "ulps without an end": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(chained=[0, 0, "", math.inf]))]),
+    "ulps that are text": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(chained=[0, 0, "", "1"]))]),
+    "a peak that is no number": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(peak=math.nan))]),
+    "a peak that is true": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(peak=True))]),
+    "an rms that is negative": (Malformed, [GRAPH, NODE, CASE, (Op.VALUE, value_body(peak=None, rms=-1))]),
     "2^40 outputs": (LimitExceeded, [GRAPH, (Op.NODE, node_body(outputs=1 << 40))]),
     "a string above the limit": (Malformed, [GRAPH, (Op.NODE, node_body(identity="x" * 70_000))]),
     "a path of 2000 levels": (LimitExceeded, [GRAPH, (Op.NODE, node_body(path="a." * 2000))]),
@@ -358,3 +367,13 @@ def test_fields_appended_by_a_later_version_are_ignored(tmp_path: Path) -> None:
     later = msgpack.packb([*msgpack.unpackb(NODE[1]), "something new"])
     with open_trace(forge(tmp_path / "t", [GRAPH, (Op.NODE, later)])) as trace:
         assert trace.graphs[0].node(0).id == "n"
+
+
+def test_sizes_that_version_1_0_did_not_have_may_be_missing_or_nil(tmp_path: Path) -> None:
+    old, unknown = value_body(iso=[1, 2, "float64"]), value_body(iso=[1, 2, "float64", None], peak=None, rms=None)
+    known = value_body(iso=[1, 2, "float64", 3, "newer"], peak=4, rms=0.5, newer="yet")
+    for body, ulps, peak, rms in ((old, math.inf, None, None), (unknown, math.inf, None, None), (known, 3.0, 4.0, 0.5)):
+        with open_trace(forge(tmp_path / "t", [GRAPH, NODE, CASE, (Op.VALUE, body)])) as trace:
+            value = trace.value(0, NodeRef(0))
+            assert value is not None and value.isolated == Floor(1.0, 2.0, "float64", ulps)
+            assert (value.peak, value.rms) == (peak, rms)

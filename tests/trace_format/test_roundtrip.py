@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,12 +71,15 @@ def graphs(draw: st.DrawFn) -> tuple[list[GraphInput], list[Node]]:
 @st.composite
 def values(draw: st.DrawFn) -> tuple[Value, np.ndarray | None]:
     """Any value, with its tensor if it has one."""
-    floor = st.none() | st.builds(Floor, st.floats(0, 1e30), st.floats(0, 1e30), text)
+    size = st.floats(0, 1e30)
+    floor = st.none() | st.builds(Floor, size, size, text, st.just(math.inf) | size)
     rest = {
         "reproducible": draw(st.none() | st.booleans()),
         "isolated": draw(floor),
         "chained": draw(floor),
         "note": draw(text),
+        "peak": draw(st.none() | size),
+        "rms": draw(st.none() | size),
     }
     if draw(st.booleans()):
         scalar = draw(st.none() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.booleans() | text)
@@ -83,8 +87,8 @@ def values(draw: st.DrawFn) -> tuple[Value, np.ndarray | None]:
     dtype = draw(st.sampled_from(sorted(ITEM_SIZES)))
     shape = tuple(draw(st.lists(st.integers(0, 4), max_size=4)))
     strides = tuple(draw(st.lists(st.integers(-9, 9), min_size=len(shape), max_size=len(shape))))
-    size = int(np.prod(shape, dtype=int)) * ITEM_SIZES[dtype]
-    raw = draw(st.binary(min_size=size, max_size=size))
+    nbytes = int(np.prod(shape, dtype=int)) * ITEM_SIZES[dtype]
+    raw = draw(st.binary(min_size=nbytes, max_size=nbytes))
     if dtype == "bool":
         raw = bytes(byte & 1 for byte in raw)
     return Value(dtype, shape, strides, None, None, **rest), np.frombuffer(raw, numpy_dtype(dtype)).reshape(shape)
@@ -125,7 +129,7 @@ def test_property_any_graph_and_any_values_come_back(tmp_path: Path, data: st.Da
 
 def test_small_trace_comes_back(tmp_path: Path) -> None:
     with open_trace(small_trace(tmp_path / "small.trace")) as trace:
-        assert (trace.kind, trace.version, trace.complete, trace.damage) == ("trace", "1.0", True, ())
+        assert (trace.kind, trace.version, trace.complete, trace.damage) == ("trace", "1.1", True, ())
         assert trace.provenance == PROVENANCE
         assert trace.notes == ("a note",)
         graph = trace.graphs[0]

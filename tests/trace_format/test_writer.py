@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -20,9 +21,11 @@ from trace_format import (
     DanglingReference,
     DiskFull,
     DuplicateName,
+    Floor,
     GraphCycle,
     InputRef,
     LimitExceeded,
+    Malformed,
     Node,
     NodeRef,
     Provenance,
@@ -98,6 +101,9 @@ def test_a_graph_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
         (NodeRef(0), Value("float32", (2**30, 2**30, 2**30)), LimitExceeded),
         (NodeRef(0), Value("", (), scalar=2**70), Unwritable),
         (NodeRef(0), Value("", (), note="x" * 70_000), Unwritable),
+        (NodeRef(0), Value("float32", (), isolated=Floor(math.nan, 0.0)), Malformed),
+        (NodeRef(0), Value("float32", (), chained=Floor(0.0, 0.0, ulps=-1.0)), Malformed),
+        (NodeRef(0), Value("float32", (), peak=math.inf), Malformed),
     ],
 )
 def test_a_value_that_could_not_be_read_is_not_written(
