@@ -14,11 +14,17 @@ from tapml_tui.engine.commands import Breakpoint, Mode, Step
 from tapml_tui.engine.events import NodeResult, StopReason
 from tapml_tui.engine.executor import Executor, Waiting
 from tapml_tui.engine.judging import Judge
+from tapml_tui.engine.naming import name_of
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.views import Views
 from trace_format import Trace, TraceError
+
+_SAID_OF = {
+    Mode.ISOLATED: "isolated now: each operator gets the recorded inputs",
+    Mode.CHAINED: "chained now: each operator gets what its producers computed",
+}
 
 LOOK_AHEAD = 64
 """How many nodes are looked at to find something that can be sent ahead of its turn."""
@@ -71,10 +77,11 @@ class Session:
         """Work on another case or mode; each keeps its own results."""
         if not 0 <= case < len(self._trace.cases):
             return Stopped(StopReason.REFUSED, f"there is no case {case + 1}: the trace has {len(self._trace.cases)}")
+        said_now = _SAID_OF[mode] if mode is not self.view.mode else f"case {case + 1}: {self._trace.cases[case].name}"
         self.view = self._views.get(case, mode)
         self._executor.forget_ahead()
         self._mark_breakpoints()
-        return Stopped(StopReason.STEP)
+        return Stopped(StopReason.STEP, said_now)
 
     def toggle(self, breakpoint_: Breakpoint) -> Stopped:
         """Set or remove a breakpoint."""
@@ -92,17 +99,19 @@ class Session:
             return Stopped(StopReason.DONE, f"already on {backend}")
         self._switches.append(self._trace.cases[self.view.case].graph)
         self._placed(self._switches[-1], start, stop)
-        return Stopped(StopReason.STEP)
+        return Stopped(StopReason.STEP, f"{name_of(self.view.graph, start, stop)}: on {backend} now")
 
     def undo(self) -> Stopped:
         """Take the last switch of side back."""
         if not self._switches:
             return Stopped(StopReason.REFUSED, "nothing to undo")
         graph = self._switches.pop()
-        changed = self._views.placements[graph].undo()
+        placement = self._views.placements[graph]
+        changed = placement.undo()
         assert changed is not None
         self._placed(graph, *changed)
-        return Stopped(StopReason.STEP, "switch of side taken back")
+        now = " and ".join(placement.backend_ids[int(one)] for one in np.unique(placement.backend[slice(*changed)]))
+        return Stopped(StopReason.STEP, f"{name_of(self._trace.graphs[graph], *changed)}: back on {now}")
 
     def _placed(self, graph: int, start: int, stop: int) -> None:
         self._views.placed(graph, start, stop)

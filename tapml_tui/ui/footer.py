@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.events import StopReason
-from tapml_tui.ui import actions, lines, theme
+from tapml_tui.engine.table import STATUSES
+from tapml_tui.ui import actions, lines, numbers, theme
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.words import WORDS
 
 if TYPE_CHECKING:
+    from tapml_tui.engine import Engine
     from tapml_tui.engine.events import Snapshot
 
 BAR = 16  # cells of a progress bar
@@ -19,13 +25,32 @@ WHERE = {
 }
 
 
-def answer(snapshot: Snapshot, words: str, width: int) -> Line:
-    """What is under way, or what was answered last."""
+def answer(engine: Engine, words: str, ran: tuple[int, int], width: int) -> Line:
+    """What is under way, or what was answered last, or what became of the nodes that ran last."""
+    snapshot = engine.snapshot
     if snapshot.running:
         return lines.spread(_under_way(snapshot, width), [("esc stops ", theme.KEY)], width)
-    text = words or snapshot.message
     wrong = not words and snapshot.stopped in (StopReason.ERROR, StopReason.MISMATCH, StopReason.REFUSED)
+    text = words or snapshot.message
+    if not text and ran[0] < ran[1]:
+        text, wrong = _of_step(engine, *ran)
     return lines.cut([(" " + text, theme.UNSUPPORTED if wrong else theme.TEXT)], width)
+
+
+def _of_step(engine: Engine, start: int, stop: int) -> tuple[str, bool]:
+    """What became of the nodes [start, stop), and whether something broke or failed."""
+    table = engine.table
+    wrong = bool((table.status[start:stop] >= STATUSES.index(Status.UNSUPPORTED)).any())
+    result = engine.result(start)
+    if stop - start > 1 or result is None:
+        counts = np.bincount(table.status[start:stop], minlength=len(STATUSES))
+        shown = (f"{count} {WORDS[status]}" for status, count in zip(STATUSES, counts, strict=True) if count)
+        return ", ".join(shown), wrong
+    word = result.verdict.value if result.verdict not in (Verdict.NONE, Verdict.CLEAN) else WORDS[result.status]
+    more = f": {result.reason}" if result.reason else ""
+    if result.status is Status.PASSED:
+        more = f", {numbers.factor(result.factor)} x the floor"
+    return f"{engine.graph.node_id(start)}: {word}{more}", wrong
 
 
 def _under_way(snapshot: Snapshot, width: int) -> Line:

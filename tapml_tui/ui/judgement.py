@@ -12,25 +12,12 @@ from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.table import STALE, STATUSES, VERDICTS
 from tapml_tui.ui import lines, numbers, rows, theme
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.words import SENTENCES, WORDS
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
 
-SENTENCES = {
-    Verdict.CLEAN: "within the noise floor",
-    Verdict.HEALED: "its inputs were off, its result is not",
-    Verdict.INHERITED: "this kernel is right: its inputs were wrong already",
-    Verdict.AMPLIFIED: "this kernel is right, but it made an inherited error much larger",
-    Verdict.LOCAL: "this kernel is wrong",
-}
-WORDS = {
-    Status.NOT_RUN: "not run",
-    Status.PASSED: "passed",
-    Status.FAILED: "failed",
-    Status.ERROR: "error",
-    Status.UNSUPPORTED: "unsupported",
-}
 STALE_SENTENCE = "~ stale: a side changed upstream; it is computed again when a step needs it"
 WORST_SHOWN = 12
 

@@ -18,11 +18,11 @@ from tapml_tui.compare.result import Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
-from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.screens.help import HelpScreen
 from tapml_tui.ui.screens.too_small import TooSmallScreen
 from tapml_tui.ui.widgets.line_view import LineView
 from tapml_tui.ui.widgets.prompt import SearchPrompt
+from tapml_tui.ui.words import SENTENCES
 from tests.engine.numpy_backend import Arrays
 from tests.engine.toys import Toy, mlp, write_together
 from tests.ui.conftest import half_zero

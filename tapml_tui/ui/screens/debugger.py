@@ -52,6 +52,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         self._message = ""  # the engine's, as it was last seen
         self.log_lines: deque[LogLine] = deque(maxlen=KEPT_LOG_LINES)
         self._cursor = engine.snapshot.cursor
+        self._shown = (engine.snapshot.case, engine.snapshot.mode)
         self._ran = (0, 0)  # nodes [start, stop) that the last step executed
         self._look_later: Timer | None = None
 
@@ -86,7 +87,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         return self.query_one("#panes", Panes)
 
     def _answer(self, width: int) -> Sequence[Line]:
-        return [footer.answer(self.engine.snapshot, self.words, width)]
+        return [footer.answer(self.engine, self.words, self._ran, width)]
 
     def _keys(self, width: int) -> Sequence[Line]:
         scope = getattr(self.focused, "scope", actions.TREE)
@@ -142,6 +143,10 @@ class DebuggerScreen(Verbs, Screen[None]):
         if snapshot.message != self._message:  # an old one, told again, is no answer to the last key
             self._message = snapshot.message
             self.words = ""
+        if (snapshot.case, snapshot.mode) != self._shown:  # its cursor is another one: nothing has run
+            self._shown = (snapshot.case, snapshot.mode)
+            self._ran, self._cursor = (0, 0), snapshot.cursor
+            tree.follow()
         if not snapshot.running and snapshot.cursor != self._cursor:
             self._ran = (self._cursor, snapshot.cursor) if snapshot.cursor > self._cursor else (0, 0)
             self._cursor = snapshot.cursor

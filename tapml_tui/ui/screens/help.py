@@ -10,11 +10,11 @@ from textual.binding import Binding, BindingType
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.ui import actions, lines, rows, theme
-from tapml_tui.ui.judgement import SENTENCES
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.screens.modal import OverDebugger
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.line_view import LineView
+from tapml_tui.ui.words import SENTENCES
 
 TITLE: tuple[Line, Line] = ([(" help", theme.CURSOR)], [("esc closes  ↑↓ scrolls ", theme.DIM)])
 KEYS = 16  # cells before the sentences

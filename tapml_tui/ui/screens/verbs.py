@@ -184,6 +184,10 @@ class Verbs(Base):
         node = self.tree_view.node
         if node is None:
             self.say("Select an operator: a path has no output of its own.")
+            return
+        result = self.engine.result(node)
+        if result is not None and result.outputs and all(output.bytes is not None for output in result.outputs):
+            self.say("All of its output is here.")
         else:
             self._submit(c.FetchWhole(node))
 
@@ -227,6 +231,8 @@ class Verbs(Base):
     def action_to_cursor(self) -> None:
         """Select the next operator to execute."""
         self.tree_view.follow()
+        cursor, graph = self.engine.snapshot.cursor, self.tree_view.outline.graph
+        self.say(f"→ {graph.node_id(cursor)} is next." if cursor < len(graph) else "→ is at the end.")
 
     async def action_search(self) -> None:
         """Open the search prompt."""
@@ -279,7 +285,8 @@ class Verbs(Base):
 
     def action_tab(self, number: int) -> None:
         """Show tab `number`, counted from 1."""
-        self.panes.switch(number - 1)
+        if not self.panes.switch(number - 1):
+            self.say(f"{self.panes.title} is shown already. tab goes into it.")
 
     def action_next_focus(self) -> None:
         """Move between the tree and the tabs."""

@@ -63,10 +63,15 @@ class Panes(Vertical):
             self._panes[index] = _makers()[index](self.engine)
         return self._panes[index]
 
-    def switch(self, index: int) -> None:
-        """Show another tab; keeps the focus on the right if it was there."""
+    @property
+    def title(self) -> str:
+        """Name of the tab that is shown."""
+        return TABS[self.active][0]
+
+    def switch(self, index: int) -> bool:
+        """Show another tab, and say whether it is another; keeps the focus on the right if it was there."""
         if index == self.active:
-            return
+            return False
         old, new = self.pane, self._pane(index)
         focused = old.has_focus
         self.active = index
@@ -78,6 +83,7 @@ class Panes(Vertical):
         if self.subject is not None:
             new.show(self.subject)
         self.query_one("#tabs", Bar).refresh()
+        return True
 
     def show(self, subject: Subject) -> None:
         """Give the active pane a subject; the others get it when they are shown."""
