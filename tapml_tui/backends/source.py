@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapml_tui.backends import replies
-from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import installed_version
 from tapml_tui.backends.operands import request_to_wire
@@ -23,10 +23,7 @@ from tapml_tui.backends.protocol import (
     Execute,
     Failed,
     KernelText,
-    LogLine,
     Prepared,
-    Reply,
-    Sink,
     Stage,
     State,
     Unit,
@@ -37,7 +34,6 @@ TORCH_MISSING = "PyTorch is not installed: pip install 'tapml-tui[torch]'"
 # processes start first, the screen waits for those.
 _HEAD_START = 4.0
 _DEATHS_IN_A_ROW = 3
-_CLOSED = "the session was closed"
 
 
 @dataclass
@@ -47,7 +43,7 @@ class _Pending:
     tries: int = 0
 
 
-class SourceBackend:
+class SourceBackend(ActingBackend):
     """Executes units with torch; `protocol.Backend`."""
 
     id = "source"
@@ -65,13 +61,11 @@ class SourceBackend:
             allow_ops: Operators outside of aten and prims that may run.
             deadlines: How long what may take.
         """
+        super().__init__()
         self._allow = list(allow_ops)
         self._deadlines = deadlines or Deadlines()
-        self._sink: Sink = lambda reply: None
-        self._actor = Actor("source", self._program_error)
         self._worker: WorkerProcess | None = None
         self._ready = False
-        self._closed = False
         self._stopped = ""  # why no worker is started any more, until `restart`
         self._killed_because = ""
         self._deaths = 0
@@ -79,45 +73,17 @@ class SourceBackend:
         self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, all not answered yet
         self._sent: set[int] = set()
         self._active: int | None = None  # the ticket that the worker is at
-        self._deadline: Timer | None = None
-
-    def start(self, sink: Sink) -> None:
-        """See `protocol.Backend`."""
-        self._sink = sink
-        self._actor.post(self._begin)
-        self._actor.start()
 
     def prepare(self, units: Sequence[Unit]) -> None:
         """Nothing needs to be compiled."""
-        self._emit(Prepared(self.id, len(units), len(units)))
-
-    def execute(self, request: Execute) -> None:
-        """See `protocol.Backend`."""
-        if self._closed:
-            self._emit(Failed(request.id, False, Stage.CONNECT, _CLOSED))
-        else:
-            self._actor.post(self._execute, request)
+        self._sink(Prepared(self.id, len(units), len(units)))
 
     def describe(self, unit: Unit) -> None:
         """The calls: PyTorch has no other text of a kernel."""
         text = "\n".join(f"torch.ops.{call.op}" for call in unit.calls)
-        self._emit(KernelText(unit.signature, (("PyTorch", text),)))
+        self._sink(KernelText(unit.signature, (("PyTorch", text),)))
 
-    def interrupt(self) -> None:
-        """See `protocol.Backend`."""
-        self._actor.post(self._interrupt)
-
-    def restart(self) -> None:
-        """See `protocol.Backend`."""
-        self._actor.post(self._restart)
-
-    def close(self) -> None:
-        """See `protocol.Backend`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._actor.post(self._fail_all, _CLOSED)
-        self._actor.stop(timeout=5)
+    def _stop_processes(self) -> None:
         if self._worker is not None:
             self._worker.kill()
             self._worker.join(5)
@@ -142,7 +108,7 @@ class SourceBackend:
                 "tapml_tui.backends.worker_source",
                 on_frame=lambda header, blocks: self._actor.post(self._frame, worker, header, blocks),
                 on_exit=lambda code: self._actor.post(self._exit, worker, code),
-                on_log=lambda line: self._emit(LogLine(self.id, "info", line)),
+                on_log=lambda line: self._log("info", line),
             )
         except OSError as error:
             self._stop(f"cannot start a process: {error.strerror}")
@@ -150,8 +116,8 @@ class SourceBackend:
         self._watch(self._deadlines.connect, "PyTorch did not load")
 
     def _execute(self, request: Execute) -> None:
-        if self._closed or self._stopped:
-            self._emit(Failed(request.id, False, Stage.CONNECT, self._stopped or _CLOSED))
+        if self._stopped:
+            self._sink(Failed(request.id, False, Stage.CONNECT, self._stopped))
             return
         self._waiting[self._tickets] = _Pending(request)
         self._tickets += 1
@@ -194,19 +160,11 @@ class SourceBackend:
         self._active = None
         self._deaths = 0
         if header["op"] == "executed":
-            self._emit(replies.executed(pending.request.id, header, blocks))
+            self._sink(replies.executed(pending.request.id, header, blocks))
         else:
-            self._emit(replies.failed(pending.request.id, header))
+            self._sink(replies.failed(pending.request.id, header))
 
-    def _watch(self, seconds: float | None, why: str = "") -> None:
-        """(Re)arm the one deadline there is: that of what the worker does at the moment."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if seconds is not None:
-            self._deadline = self._actor.later(seconds, lambda: self._kill(why))
-
-    def _kill(self, why: str) -> None:
+    def _overdue(self, why: str) -> None:
         self._killed_because = why
         if self._worker is not None:
             self._worker.kill()
@@ -240,7 +198,7 @@ class SourceBackend:
         if by_deadline or pending.stage is Stage.RUN or pending.tries > 1:
             del self._waiting[self._active]
             reason = words if by_deadline else f"{words} while it ran {pending.request.label}"
-            self._emit(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
+            self._sink(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
 
     def _stop(self, why: str) -> None:
         self._stopped = why
@@ -250,7 +208,7 @@ class SourceBackend:
     def _fail_all(self, why: str) -> None:
         pending, self._waiting = self._waiting, OrderedDict()
         for item in pending.values():
-            self._emit(Failed(item.request.id, False, item.stage, why))
+            self._sink(Failed(item.request.id, False, item.stage, why))
 
     def _interrupt(self) -> None:
         under_way = bool(self._sent)
@@ -269,10 +227,4 @@ class SourceBackend:
         self._spawn()
 
     def _status(self, state: State, detail: str = "") -> None:
-        self._emit(BackendStatus(self.id, state, detail, title="PyTorch"))
-
-    def _emit(self, reply: Reply) -> None:
-        self._sink(reply)
-
-    def _program_error(self, error: BaseException) -> None:
-        self._emit(LogLine(self.id, "error", f"error of this program: {type(error).__name__}: {error}"))
+        self._sink(BackendStatus(self.id, state, detail, title="PyTorch"))

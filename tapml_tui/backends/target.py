@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tapml_tui.backends import replies
-from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.address import Address, target_kind
 from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
@@ -25,17 +25,14 @@ from tapml_tui.backends.protocol import (
     Execute,
     Failed,
     KernelText,
-    LogLine,
     Prepared,
     Reply,
-    Sink,
     Stage,
     State,
     Unit,
 )
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
-_CLOSED = "the session was closed"
 # Enough that the device never waits for us, few enough that a loss costs little.
 _IN_FLIGHT = 8
 # What was under way when the user interrupted may be done in a moment; after this it hangs.
@@ -54,7 +51,7 @@ class _Pending:
     losses: int = 0
 
 
-class TargetBackend:
+class TargetBackend(ActingBackend):
     """Executes units on a device; `protocol.Backend`."""
 
     id = "target"
@@ -75,9 +72,8 @@ class TargetBackend:
             cache_folder: Of compiled kernels.
             deadlines: How long what may take.
         """
+        super().__init__()
         self._deadlines = deadlines or Deadlines()
-        self._sink: Sink = lambda reply: None
-        self._actor = Actor("target", self._program_error)
         self._address, self._compiler = address, compiler
         self._title = f"{target_kind(compiler.target)} @{address.text}"
         self._kernels = Kernels(
@@ -96,12 +92,10 @@ class TargetBackend:
         self._missing = ""
         self._trouble = ""  # with the compiler
         self._state: tuple[State, str, float | None] = (State.OFF, "", None)
-        self._closed = False
         self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by request id, in order
         self._sent: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, in order
         self._active: int | None = None  # the ticket that the device is at
         self._tickets = 0
-        self._deadline: Timer | None = None
         self._killers: Counter[str] = Counter()
 
     @property
@@ -118,44 +112,16 @@ class TargetBackend:
             f"{self._address.device} {platform.machine()}\n{versions(compiler.target, compiler.lower, compiler.allow)}"
         )
 
-    def start(self, sink: Sink) -> None:
-        """See `protocol.Backend`."""
-        self._sink = sink
-        self._actor.post(self._begin)
-        self._actor.start()
-
     def prepare(self, units: Sequence[Unit]) -> None:
         """See `protocol.Backend`."""
         self._actor.post(self._prepare, tuple(units))
-
-    def execute(self, request: Execute) -> None:
-        """See `protocol.Backend`."""
-        if self._closed:
-            self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
-        else:
-            self._actor.post(self._execute, request)
 
     def describe(self, unit: Unit) -> None:
         """See `protocol.Backend`."""
         self._actor.post(self._kernels.describe, unit)
 
-    def interrupt(self) -> None:
-        """See `protocol.Backend`."""
-        self._actor.post(self._interrupt)
-
-    def restart(self) -> None:
-        """See `protocol.Backend`."""
-        self._actor.post(self._restart)
-
-    def close(self) -> None:
-        """See `protocol.Backend`."""
-        if self._closed:
-            return
-        self._closed = True
-        self._actor.post(self._fail_all, _CLOSED)
-        self._actor.stop(timeout=5)
-        processes = [*self._link.stop(), self._kernels.stop()]
-        for process in processes:
+    def _stop_processes(self) -> None:
+        for process in [*self._link.stop(), self._kernels.stop()]:
             if process is not None:
                 process.join(5)
 
@@ -174,9 +140,7 @@ class TargetBackend:
             self._kernels.want(units)
 
     def _execute(self, request: Execute) -> None:
-        if self._closed:
-            self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
-        elif request.kernel is not None:
+        if request.kernel is not None:
             reason = f"there is no kernel {request.kernel!r}: kernels of one node's own cannot be given yet"
             self._sink(Failed(request.id, False, Stage.CONVERT, reason))
         elif self._missing or self._link.gave_up:
@@ -258,13 +222,8 @@ class TargetBackend:
             doing = f"did not {pending.stage}"
         self._watch(limit, f"{request.label} {doing} within {limit:.0f} s")
 
-    def _watch(self, seconds: float | None, why: str = "") -> None:
-        """(Re)arm the one deadline there is: that of what the device does at the moment."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if seconds is not None:
-            self._deadline = self._actor.later(seconds, lambda: self._link.break_off(why))
+    def _overdue(self, why: str) -> None:
+        self._link.break_off(why)
 
     def _lost(self, loss: Loss) -> None:
         """Answer the request that is to blame; the others are done again when the device is back."""
@@ -334,9 +293,3 @@ class TargetBackend:
 
     def _text(self, signature: str, sections: tuple[tuple[str, str], ...]) -> None:
         self._sink(KernelText(signature, sections))
-
-    def _log(self, level: str, line: str) -> None:
-        self._sink(LogLine(self.id, level, line))
-
-    def _program_error(self, error: BaseException) -> None:
-        self._log("error", f"error of this program: {type(error).__name__}: {error}")

@@ -14,14 +14,13 @@ from tests.backends.driver import Driver, descendants, spec, unary, unit
 pytestmark = [pytest.mark.torch]
 
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
-W = np.ones((3, 4), np.float32)
-# Outside of aten and prims, and a part of every CPU build of torch.
-NAME = "mkldnn._linear_pointwise.default"
+# Outside of aten and prims, and in every build of torch: rows as bytes, each with its scale and smallest value.
+NAME = "quantized.embedding_bag_byte_prepack.default"
+PACKED = TensorSpec("uint8", (2, 12))
 
 
-def linear() -> Unit:
-    arguments = [UnitInput(0), UnitInput(1), None, "none", (), ""]
-    return unit(NAME, arguments, [spec(X), spec(W)], [TensorSpec("float32", (2, 3))])
+def pack() -> Unit:
+    return unit(NAME, [UnitInput(0)], [spec(X)], [PACKED])
 
 
 def start(folder: Path, kernels: Path, *allowed: str) -> Driver:
@@ -31,7 +30,7 @@ def start(folder: Path, kernels: Path, *allowed: str) -> Driver:
 def test_an_operator_of_another_namespace_is_refused_and_the_remedy_named(tmp_path: Path, kernel_folder: Path) -> None:
     driver = start(tmp_path, kernel_folder)
     try:
-        reply = driver.run(linear(), X, W)
+        reply = driver.run(pack(), X)
         assert isinstance(reply, Failed)
         assert "--allow-ops" in reply.reason + reply.detail
         limits = [Path(f"/proc/{pid}/limits").read_text() for pid in set(descendants("worker_source")) - driver.others]
@@ -45,13 +44,16 @@ def test_an_operator_of_another_namespace_is_refused_and_the_remedy_named(tmp_pa
         assert int(soft["Max open files"]) <= 4096
 
 
-@pytest.mark.parametrize("allowed", ["mkldnn", NAME])
+@pytest.mark.parametrize("allowed", ["quantized", NAME])
 def test_an_operator_that_the_user_allowed_runs(tmp_path: Path, kernel_folder: Path, allowed: str) -> None:
     driver = start(tmp_path, kernel_folder, allowed)
     try:
-        reply = driver.run(linear(), X, W)
+        reply = driver.run(pack(), X)
         assert isinstance(reply, Executed), reply
-        np.testing.assert_allclose(reply.outputs[0], X @ W.T, rtol=1e-5, atol=1e-6)
+        packed = reply.outputs[0]
+        assert packed is not None
+        scale, smallest = packed[:, 4:].copy().view(np.float32).T[:, :, None]
+        np.testing.assert_allclose(packed[:, :4] * scale + smallest, X, atol=1e-2)
         assert isinstance(driver.run(unary("aten.relu.default", X), X), Executed)
     finally:
         driver.backend.close()
