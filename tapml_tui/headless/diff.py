@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
+from tapml_tui.engine.end_to_end import max_abs
 from tapml_tui.headless import strict_json
-from tapml_tui.headless.end_to_end import max_abs
 from tapml_tui.headless.exits import CommandError, Exit
 from trace_format import Run, RunRecord, read_run
 from trace_format.text import printable

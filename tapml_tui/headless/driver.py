@@ -14,10 +14,10 @@ from tapml_tui.backends.protocol import LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Command, Interrupt, RunNodes, SelectCase, SetBackend
+from tapml_tui.engine.end_to_end import cosine, max_abs
 from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
 from tapml_tui.engine.units import Binding, bind, executed
 from tapml_tui.headless.complaints import keep_text
-from tapml_tui.headless.end_to_end import cosine, max_abs
 from tapml_tui.headless.entries import Entry, Subject, entry_of
 from tapml_tui.headless.report import Ended
 from trace_format import Trace, TraceError
