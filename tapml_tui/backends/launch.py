@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,9 +90,15 @@ def late_backends(options: TargetOptions) -> tuple[Backend, Backend]:
 
 
 def probe(
-    options: TargetOptions, *, deadlines: Deadlines | None = None, cache_dir: Path | None = None
+    options: TargetOptions,
+    *,
+    deadlines: Deadlines | None = None,
+    cache_dir: Path | None = None,
+    trying: Callable[[str], None] = lambda link: None,
 ) -> Iterator[Probe]:
     """Try the chain from here to a first result on the device, link by link: see `probe.Probe`.
+
+    `trying` is told what is tried next, where that may take seconds.
 
     Raises:
         ValueError: If an address is none.
@@ -106,6 +112,7 @@ def probe(
         place=f"{options.target} @{address_of(options).text}",
         cache_folder=cache_dir or default_cache(),
         deadlines=deadlines or Deadlines(),
+        trying=trying,
     )
 
 

@@ -54,7 +54,13 @@ class Probe(NamedTuple):
 
 
 def probe_chain(
-    source: Backend, target: Backend, *, place: str, cache_folder: Path, deadlines: Deadlines
+    source: Backend,
+    target: Backend,
+    *,
+    place: str,
+    cache_folder: Path,
+    deadlines: Deadlines,
+    trying: Callable[[str], None] = lambda link: None,
 ) -> Iterator[Probe]:
     """Try every link in order; stops where going on makes no sense.
 
@@ -64,6 +70,7 @@ def probe_chain(
         place: Where the device is, in words.
         cache_folder: Of compiled kernels.
         deadlines: How long what may take.
+        trying: Is told each link that takes its time, and how long at most, before it is tried.
     """
     missing = False
     for module, distribution, purpose in _PACKAGES:
@@ -81,8 +88,9 @@ def probe_chain(
     remedy = "" if linker else "install a C compiler, or name one in CC"
     yield Probe("linker", linker is not None, linker or "there is no cc", remedy)
     yield _cache(cache_folder)
+    trying(f"source: starts PyTorch, up to {deadlines.connect + deadlines.run:.0f} s")
     yield from _source(source, deadlines)
-    yield from _target(target, place, deadlines)
+    yield from _target(target, place, deadlines, trying)
 
 
 def _version(distribution: str) -> str:
@@ -113,7 +121,8 @@ def _source(backend: Backend, deadlines: Deadlines) -> Iterator[Probe]:
         )
 
 
-def _target(backend: Backend, place: str, deadlines: Deadlines) -> Iterator[Probe]:
+def _target(backend: Backend, place: str, deadlines: Deadlines, trying: Callable[[str], None]) -> Iterator[Probe]:
+    trying(f"device: {place}, up to {deadlines.connect + 10:.0f} s")
     with _Session(backend) as session:
         begun = time.monotonic()
         wanted = (State.READY, State.FAILED, State.MISSING)
@@ -125,6 +134,7 @@ def _target(backend: Backend, place: str, deadlines: Deadlines) -> Iterator[Prob
         yield Probe("device", ready, detail, "" if ready else "check --rpc, --tracker, --key and --device")
         if not ready:
             return
+        trying(f"compiler: up to {deadlines.connect + deadlines.compile:.0f} s")
         begun = time.monotonic()
         session.backend.describe(_UNIT)
         text = session.wait(lambda r: isinstance(r, KernelText), deadlines.connect + deadlines.compile)
@@ -132,6 +142,7 @@ def _target(backend: Backend, place: str, deadlines: Deadlines) -> Iterator[Prob
         error = sections.get("Error", "").strip().partition("\n")[0]
         remedy = "check --target and --lower; `python -c 'import torch, tvm'` shows whether both load" if error else ""
         yield Probe("compiler", not error, error or f"converts after {time.monotonic() - begun:.1f} s", remedy)
+        trying(f"first kernel: up to {deadlines.compile + deadlines.run:.0f} s")
         begun = time.monotonic()
         reply = session.run(deadlines.compile + deadlines.run)
         yield _result("first kernel", reply, time.monotonic() - begun, "see the message")

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TextIO
 
 from tapml_tui.backends.protocol import Backend
 from tapml_tui.engine import Engine
@@ -16,6 +16,8 @@ from tapml_tui.headless import junit, strict_json
 from tapml_tui.headless.driver import TARGET, Driver, Stop
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.exits import CommandError
+from tapml_tui.headless.interrupts import Interrupts
+from tapml_tui.headless.outputs import STDOUT, as_it_comes, whole
 from tapml_tui.headless.progress import progress_of
 from tapml_tui.headless.report import Report
 from tapml_tui.headless.summary import print_summary
@@ -23,6 +25,9 @@ from trace_format import Trace, open_trace
 
 WHOLE = 1 << 62
 """No output stays on the device: a check judges all of it."""
+
+NAMED = 5
+"""How many ids are named where a glob matches none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,14 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
             raise CommandError(f"{request.trace} is a run, no trace", remedy="name the trace that it belongs to")
         if not trace.cases:
             raise CommandError("this trace has no cases", why="nothing was recorded", remedy="carve the model again")
-        backends = make_backends()
-        files = {name: stack.enter_context(_output(path)) for name, path in _outputs(request).items()}
+        if request.nodes is not None:
+            _refuse_no_node(trace, request.nodes)
+        paths, backends = _outputs(request), make_backends()
+        interrupts = stack.enter_context(Interrupts())  # before the files: those of a check are whole, or as they were
+        files = {
+            name: stack.enter_context(as_it_comes(path) if name == "jsonl" else whole(path))
+            for name, path in paths.items()
+        }
         report = Report(request.trace, trace.content_id, request.mode, [])
         lines = files.get("jsonl")
 
@@ -82,14 +93,32 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
             if lines is not None:
                 print(strict_json.dumps(entry), file=lines, flush=True)
 
-        _run(trace, request, report, backends, on_entry)
+        _run(trace, request, report, backends, on_entry=on_entry, interrupts=interrupts)
         if "json" in files:
             print(strict_json.dumps(report.document(), indent=1), file=files["json"])
         if "junit" in files:
             files["junit"].write(junit.to_xml(report.entries, strict=request.strict).decode())
-        data_on_stdout = "-" in _outputs(request).values()
-        print_summary(report, sys.stderr if data_on_stdout else sys.stdout)
+        print_summary(report, sys.stderr if STDOUT in paths.values() else sys.stdout)
     return report.exit_code(strict=request.strict)
+
+
+def _refuse_no_node(trace: Trace, pattern: str) -> None:
+    """A glob that matches nothing is a slip of the pen, no check.
+
+    Raises:
+        CommandError: With some ids that there are.
+    """
+    used = [trace.graphs[number] for number in sorted({case.graph for case in trace.cases})]
+    ids = dict.fromkeys(graph.node_id(node) for graph in used for node in range(len(graph)))
+    if any(fnmatchcase(node, pattern) for node in ids):
+        return
+    words = pattern.replace("*", " ").split()
+    near = [node for node in ids if any(word in node for word in words)] or list(ids)
+    raise CommandError(
+        f"--nodes {pattern} matches no operator",
+        why=f"{'they are called' if near else 'the trace has none'} {', '.join(near[:NAMED])}",
+        remedy="a name must match as a whole: '*softmax*' is every softmax; quote it for the shell",
+    )
 
 
 def _run(
@@ -97,7 +126,9 @@ def _run(
     request: Request,
     report: Report,
     backends: Sequence[Backend],
+    *,
     on_entry: Callable[[Entry], None],
+    interrupts: Interrupts,
 ) -> None:
     """Fill the report, as far as one comes."""
     with ExitStack() as stack:
@@ -117,6 +148,7 @@ def _run(
             pattern=request.nodes,
             on_entry=on_entry,
             on_progress=show,
+            interrupts=interrupts,
         )
         stack.callback(driver.close)
         stopped: Stop | None = None
@@ -145,11 +177,3 @@ def _outputs(request: Request) -> dict[str, str]:
         twice = " and ".join(f"--{name}" for name in paths)
         raise CommandError(f"{twice} name the same file", remedy="give each a file of its own")
     return paths
-
-
-def _output(path: str) -> TextIO:
-    """Opened before anything is run: what cannot be written is known at once."""
-    if path == "-":
-        # A second handle, because closing it must leave stdout open.
-        return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
-    return open(path, "w", encoding="utf-8")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from tapml_tui.headless import strict_json
@@ -36,14 +37,19 @@ class Link(Protocol):
         """What to do if it does not hold."""
 
 
-def doctor(links: Iterable[Link], *, as_json: bool) -> int:
+def doctor(chain: Callable[[Callable[[str], None]], Iterable[Link]], *, as_json: bool) -> int:
     """Print each link when it has been tried.
+
+    Args:
+        chain: Gives the links, one after the other; tells what it has got what it is going to try.
+        as_json: Whether a program reads it.
 
     Returns:
         0 if all hold; 2 if a package is missing, 3 if the device cannot be had, 1 if something else is broken.
     """
     tried = []
-    for link in links:
+    for link in chain(_trying):
+        _trying("")
         tried.append(link)
         if not as_json:
             print(f"{'ok' if link.ok else 'BROKEN':7} {link.link:13} {printable(link.detail, limit=400)}", flush=True)
@@ -61,3 +67,10 @@ def doctor(links: Iterable[Link], *, as_json: bool) -> int:
     if broken[0] in _DISTRIBUTIONS:
         return Exit.USAGE
     return Exit.DEVICE if DEVICE in broken else Exit.FAILED
+
+
+def _trying(link: str) -> None:
+    """A line on the terminal that the next one replaces; a file would keep it."""
+    if sys.stderr.isatty():
+        text = f"trying  {printable(link, limit=100)}" if link else ""
+        print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)

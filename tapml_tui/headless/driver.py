@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
+from typing import TypeAlias
 
 from tapml_tui.backends.protocol import LogLine, Stage, State
 from tapml_tui.compare.result import Status
@@ -19,6 +20,7 @@ from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopRe
 from tapml_tui.engine.units import Binding, bind, executed
 from tapml_tui.headless.complaints import keep_text
 from tapml_tui.headless.entries import Entry, Subject, entry_of
+from tapml_tui.headless.interrupts import Interrupts
 from tapml_tui.headless.report import Ended
 from trace_format import Trace, TraceError
 from trace_format.model import NodeRef, OutputKind
@@ -51,6 +53,14 @@ class _Died:
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    """The user has had enough."""
+
+
+_Message: TypeAlias = Event | _Died | _Interrupted
+
+
 class Driver:
     """Checks the cases of a trace one after the other.
 
@@ -66,6 +76,7 @@ class Driver:
         pattern: str | None,
         on_entry: Callable[[Entry], None],
         on_progress: Callable[[Snapshot], None],
+        interrupts: Interrupts,
     ) -> None:
         """Start the engine.
 
@@ -75,13 +86,16 @@ class Driver:
             pattern: A glob over node ids; None: every node.
             on_entry: Gets each entry at once, in the order in which nodes are judged.
             on_progress: Gets the engine's state, often.
+            interrupts: End the run under way.
         """
         self.title = ""
         self._trace = trace
         self._pattern = pattern
         self._on_entry = on_entry
         self._on_progress = on_progress
-        self._events: queue.SimpleQueue[Event | _Died] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._interrupts = interrupts
+        interrupts.listen(lambda: self._events.put(_Interrupted()))  # a SimpleQueue may be put to by a signal handler
         self._engine = make_engine(self._events.put)
         self._mode = self._engine.snapshot.mode
         self._was_ready = self._gone = False
@@ -171,20 +185,24 @@ class Driver:
         Raises:
             Stop: If the user or the device ends it, or the engine refuses.
         """
+        if self._interrupts.pressed:
+            raise _stopped_by_user()
         ticket = self._engine.submit(command)
         try:
             while not self._take(self._events.get(), ticket):
                 pass
-        except (KeyboardInterrupt, Stop) as why:
+        except Stop:
             self._interrupt()
-            raise why if isinstance(why, Stop) else Stop(Ended.INTERRUPTED, "stopped by the user") from None
+            raise
         if self._engine.snapshot.stopped in (StopReason.ERROR, StopReason.REFUSED):
             raise Stop(Ended.STOPPED, self._engine.snapshot.message + self._fault)
 
-    def _take(self, event: Event | _Died, ticket: int) -> bool:
+    def _take(self, event: _Message, ticket: int) -> bool:
         """Whether this event answers the ticket."""
         if isinstance(event, _Died):
             raise event.error
+        if isinstance(event, _Interrupted):
+            raise _stopped_by_user()
         if isinstance(event, LogLine) and event.backend == "engine" and event.level == "error":
             self._fault = f"; {keep_text(event.text)}"  # nobody shows a log here
         if not isinstance(event, Changed):
@@ -238,6 +256,10 @@ class Driver:
             outputs=unit.outputs if unit else (),
             compute=isinstance(binding, Binding) and executed(binding, self._mode),
         )
+
+
+def _stopped_by_user() -> Stop:
+    return Stop(Ended.INTERRUPTED, "stopped by the user")
 
 
 def _never_arrived(result: NodeResult) -> bool:

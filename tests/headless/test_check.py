@@ -6,7 +6,9 @@ import json
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,9 +19,11 @@ import pytest
 from tapml_tui.backends.protocol import BackendStatus, Execute, Failed, Reply, Stage, State
 from tapml_tui.headless.check import Request, check
 from tapml_tui.headless.exits import CommandError, Exit
+from tapml_tui.headless.report import Report
 from tests.engine.numpy_backend import NumpyBackend
 from tests.engine.toys import mlp
 from tests.headless.test_writers import KEYS
+from trace_format.model import NodeRef, Value
 
 
 class LosingBackend(NumpyBackend):
@@ -41,10 +45,10 @@ class LosingBackend(NumpyBackend):
 class Case:
     """One trace, and a check of it."""
 
-    def __init__(self, folder: Path, cases: int = 2) -> None:
+    def __init__(self, folder: Path, cases: int = 2, **more: object) -> None:
         self.folder = folder
         self.path = folder / "toy.trace"
-        with mlp(cases=cases).write(self.path) as trace:
+        with mlp(cases=cases, **more).write(self.path) as trace:
             graph = trace.graphs[0]
             self.ids = [graph.node_id(i) for i in range(len(graph))]
         self.target = NumpyBackend("target")
@@ -127,9 +131,24 @@ def test_a_glob_runs_only_what_it_matches(toy: Case) -> None:
         assert entry["status"] == "passed" or "--nodes" in entry["reason"]
 
 
-def test_nothing_compared_is_never_a_pass(toy: Case) -> None:
-    assert toy.check(nodes="no such node") == Exit.FAILED
+def test_nothing_compared_is_never_a_pass(tmp_path: Path) -> None:
+    def unsure(_: NodeRef, value: Value) -> Value:
+        return replace(value, reproducible=False)
+
+    toy = Case(tmp_path, edit=unsure)
+    assert toy.check() == Exit.FAILED
     assert toy.report["summary"]["not_run"] == toy.report["summary"]["nodes"]
+
+
+def test_a_glob_that_matches_nothing_is_a_mistake_that_names_what_there_is(toy: Case) -> None:
+    with pytest.raises(CommandError, match="matches no operator") as refused:
+        toy.check(nodes="*softmax*")
+    assert refused.value.code == Exit.USAGE
+    assert toy.ids[0] in str(refused.value)
+    with pytest.raises(CommandError) as refused:
+        toy.check(nodes="tanh")  # not as a whole: those that are near come first
+    assert f"called {toy.ids[2]}" in str(refused.value)
+    assert not (toy.folder / "report.json").exists()
 
 
 def test_lines_and_junit_say_the_same_as_the_report(toy: Case) -> None:
@@ -159,7 +178,8 @@ def test_a_lost_device_leaves_a_report(after: int, toy: Case) -> None:
     assert report["summary"]["passed"] <= after
 
 
-def test_an_interrupted_check_leaves_a_report(toy: Case) -> None:
+@pytest.mark.parametrize("presses", [1, 2, 3])
+def test_an_interrupted_check_leaves_a_report(presses: int, toy: Case) -> None:
     ready = threading.Event()
 
     def hang(outputs: Any) -> Any:
@@ -172,16 +192,49 @@ def test_an_interrupted_check_leaves_a_report(toy: Case) -> None:
 
     def press() -> None:
         ready.wait(30)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        for _ in range(presses):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.01)
 
     presser = threading.Thread(target=press)
-    presser.start()
-    assert toy.check(jsonl=str(lines)) == Exit.INTERRUPTED
-    presser.join()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the last press may come when the check has ended
+    try:
+        presser.start()
+        assert toy.check(jsonl=str(lines)) == Exit.INTERRUPTED
+        presser.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     report = toy.report
     assert report["ended"] == "interrupted"
     assert len(report["nodes"]) == 2 * len(toy.ids) == len(lines.read_text().splitlines())
     assert {e["status"] for e in report["nodes"]} == {"passed", "not_run"}
+
+
+@pytest.mark.parametrize("impatient", [signal.SIGINT, signal.SIGTERM])
+def test_pressing_again_while_the_report_is_written_changes_nothing(
+    impatient: signal.Signals, toy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Report.document
+
+    def interrupted(report: Report) -> dict[str, Any]:
+        signal.raise_signal(impatient)
+        return document(report)
+
+    monkeypatch.setattr(Report, "document", interrupted)
+    before = signal.getsignal(impatient)
+    assert toy.check() == Exit.OK
+    assert toy.report["ended"] == "complete"
+    assert signal.getsignal(impatient) is before
+
+
+def test_a_report_takes_the_place_of_the_old_one_as_a_whole(toy: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = toy.folder / "report.json"
+    old.write_text("old")
+    monkeypatch.setattr(Report, "document", lambda report: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        toy.check()
+    assert old.read_text() == "old"
+    assert [path.name for path in toy.folder.glob(".*")] == []
 
 
 def test_a_fault_of_the_engine_ends_the_check(toy: Case) -> None:

@@ -218,9 +218,27 @@ def test_a_missing_extra_is_exit_code_2_with_the_command(package: str, command: 
 
 
 def test_a_mistyped_command_is_understood(tmp_path: Path) -> None:
-    done = run("chekc", cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = run("chekc", cwd=tmp_path, env=environment)
     assert_explained(done, 2)
+    assert "unknown command chekc" in done.stderr
     assert "did you mean `tapml-tui check`" in done.stderr
+    assert_explained(run("chekc", "model.trace", "--json", "-", cwd=tmp_path, env=environment), 2)
+
+
+@pytest.mark.parametrize("module", ["argparse", "tapml_tui.headless.exits", "tapml_tui.headless.info"])
+def test_an_interrupt_while_the_program_loads_is_no_traceback(module: str) -> None:
+    script = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from tapml_tui.cli import main\n"
+        "sys.exit(main(['info', 'x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "tapml-tui: interrupted\n")
 
 
 @pytest.mark.parametrize("command", ["", "carve", "info", "verify", "recover", "check", "diff", "doctor"])

@@ -1,0 +1,163 @@
+"""What each command of the command line does with its arguments. Everything heavy is imported when it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tapml_tui.arguments import COMMANDS, debugger_parser
+from tapml_tui.headless.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from tapml_tui.backends.launch import TargetOptions
+    from tapml_tui.backends.protocol import Backend
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Carry out the command that these arguments name; its exit code.
+
+    Raises:
+        SystemExit: Help was asked for, or the arguments are wrong: argparse has said so.
+        CommandError: It cannot be done, and why.
+    """
+    name = next((word for word in arguments if word != "--debug"), None)
+    if name is None:
+        debugger_parser().print_help(sys.stderr)
+        return Exit.USAGE
+    if name not in COMMANDS:
+        _refuse_typo(name)  # before its arguments are: those of a mistyped command would be unknown
+        return _debugger(debugger_parser().parse_args(arguments))
+    arguments.remove(name)
+    return HANDLERS[name](COMMANDS[name].parser(name).parse_args(arguments))
+
+
+def _debugger(args: argparse.Namespace) -> int:
+    from tapml_tui.ui import run
+
+    return run(args.trace, _target_options(args), session=args.session, mouse=not args.no_mouse)
+
+
+def _refuse_typo(name: str) -> None:
+    if name.startswith("-") or os.path.exists(name):
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    if near:
+        raise CommandError(f"unknown command {name}", remedy=f"did you mean `tapml-tui {near[0]}`?")
+    raise CommandError(f"there is no file {name}", remedy="check the name; `tapml-tui -h` lists the commands")
+
+
+def _target_options(args: argparse.Namespace) -> TargetOptions:
+    from tapml_tui.backends.launch import TargetOptions, address_of
+    from tapml_tui.target_names import refuse_unknown
+
+    refuse_unknown(args.target)
+    if args.tracker and not args.key:
+        raise CommandError("--tracker needs --key", why="a tracker hands out devices by key", remedy="add --key K")
+    if args.key and not (args.tracker or args.rpc):
+        raise CommandError("--key needs --tracker or --rpc", remedy="add --tracker HOST:PORT")
+    options = TargetOptions(
+        target=args.target,
+        rpc=args.rpc,
+        tracker=args.tracker,
+        key=args.key,
+        device=args.device,
+        lower=args.lower,
+        allow_ops=tuple(args.allow_ops),
+    )
+    try:
+        address_of(options)
+    except ValueError as error:
+        raise CommandError(str(error), remedy="for example 127.0.0.1:9090") from None
+    return options
+
+
+def _carve(args: argparse.Namespace) -> int:
+    from tapml_tui.carve.command import run
+
+    return run(
+        args.function,
+        args.output,
+        floors=not args.no_floors,
+        max_size=args.max_size,
+        include=args.include,
+        dtype=args.dtype,
+        weights=args.weights,
+        strict=args.strict,
+    )
+
+
+def _info(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.info import info
+
+    return info(args.trace, as_json=args.json)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.verify import verify
+
+    return verify(args.trace, as_json=args.json)
+
+
+def _recover(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.verify import recover
+
+    return recover(args.trace, args.output)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from tapml_tui.backends.launch import make_backends
+    from tapml_tui.headless.check import Request, check
+    from tapml_tui.headless.complaints import missing_extra
+
+    options = _target_options(args)
+
+    def connect() -> tuple[Backend, Backend]:
+        for package in ("tvm", "torch"):
+            if find_spec(package) is None:
+                raise missing_extra(package)
+        return make_backends(options)
+
+    request = Request(
+        trace=args.trace,
+        tvm_target=options.target,
+        mode=args.mode,
+        nodes=args.nodes,
+        strict=args.strict,
+        json=args.json,
+        jsonl=args.jsonl,
+        junit=args.junit,
+        run=args.run,
+    )
+    return check(request, connect)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.diff import diff
+
+    return diff(args.run_a, args.run_b, as_json=args.json)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from tapml_tui.backends.launch import probe
+    from tapml_tui.headless.doctor import doctor
+
+    options = _target_options(args)
+    return doctor(lambda trying: probe(options, trying=trying), as_json=args.json)
+
+
+HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "carve": _carve,
+    "info": _info,
+    "verify": _verify,
+    "recover": _recover,
+    "check": _check,
+    "diff": _diff,
+    "doctor": _doctor,
+}
