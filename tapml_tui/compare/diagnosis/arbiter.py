@@ -1,0 +1,74 @@
+"""Which explanation wins: the simplest that fits.
+
+The groups are asked in turn, from explanations that leave nothing open to those that leave much. The
+first group in which one fits ends the search; within it, the one that leaves least over wins. So every
+value twice as large is a scale, and not a scale for each row; and one row scaled is that row, because a
+scale for all does not fit (`fitting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis import moves, regions, slices, specials, values
+from tapml_tui.compare.diagnosis.evidence import AllowanceLaw, Evidence, gather
+from tapml_tui.compare.diagnosis.result import Diagnosis
+
+Explanation: TypeAlias = Callable[[Evidence], Diagnosis | None]
+
+_ORDER: tuple[tuple[Explanation, ...], ...] = (
+    (specials.not_a_number,),
+    (values.constant,),
+    (specials.overflow, specials.garbage),
+    (values.scale, values.offset, values.sign),
+    (moves.layouts, moves.shifted, moves.reversed_axis, moves.broadcast),
+    (values.saturated,),
+    (regions.regional,),
+    (slices.slice_scale, slices.slice_offset),
+    (specials.lost_nan,),
+)
+
+
+def diagnose(
+    reference: npt.NDArray[Any],
+    actual: npt.NDArray[Any],
+    *,
+    allowance: npt.NDArray[Any] | float | AllowanceLaw | None = None,
+    inputs: Sequence[npt.NDArray[Any]] = (),
+    operator: str = "",
+    stale: Sequence[npt.NDArray[Any]] = (),
+    axes: Sequence[str] = (),
+) -> Diagnosis | None:
+    """Say in words what kind of wrong `actual` is.
+
+    At most `evidence.LOOKED_AT` elements are looked at: larger arrays are thinned along their axes, with
+    both ends of each axis kept in one piece, so that tiles, rows and columns stay what they are.
+
+    Args:
+        reference: What the source computed.
+        actual: What the target computed, of the same shape; any dtype.
+        allowance: How far each element may be off: an array that broadcasts to the shape, a number, or
+            a function of float64 values. None: a few ULPs of the larger of element and mean square.
+        inputs: What the kernel read, in the order of its arguments.
+        operator: Its name, such as "aten.softmax.int".
+        stale: Earlier outputs and other cases' outputs, which a kernel that wrote nothing may show.
+        axes: Singular names of the axes ("batch", "head", "row", "column"), if known.
+
+    Returns:
+        None where nothing fails, where shapes differ, or where nothing fits.
+    """
+    if reference.shape != actual.shape or reference.size == 0:
+        return None
+    with np.errstate(all="ignore"):
+        evidence = gather(
+            reference, actual, allowance=allowance, inputs=inputs, operator=operator, stale=stale, axes=axes
+        )
+        for group in _ORDER:
+            fitting = [found for explain in group if (found := explain(evidence)) is not None]
+            if fitting:
+                return min(fitting, key=lambda found: found.residual)
+    return None

@@ -1,0 +1,143 @@
+"""Which slices of one axis are wrong: the shape of a profile of error energies.
+
+Noise and a fault are told apart as two groups of slices, each with an error energy of its own: the cut
+is where the likelihood of two Gaussians of different variance is largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis.evidence import Floats
+
+CONTRAST = 12.0
+"""How much more error energy wrong slices have than the others. A fault of 8 times the benign noise has
+64 times, less where values are small; rows of honest noise differ by less than this."""
+
+_FILLED = 0.6
+_PERIODS = 64
+_LISTED = 16
+_SILENT = 1e-6
+_LIKELY = 3.0
+
+
+class Form(Enum):
+    """How the wrong slices lie."""
+
+    ONE = 1
+    TAIL = 2
+    HEAD = 3
+    PERIODIC = 4
+    RANGE = 5
+    SET = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Wrong slices of one axis.
+
+    Attributes:
+        form: How they lie.
+        chosen: Their indices.
+        period: Distance of neighbours, for `Form.PERIODIC`.
+    """
+
+    form: Form
+    chosen: npt.NDArray[np.intp]
+    period: int = 0
+
+
+def wrong_slices(energy: Floats, bad: npt.NDArray[np.intp], elements: int) -> Slices | None:
+    """The simplest form of wrong slices that leaves only sound ones.
+
+    Args:
+        energy: Mean squared error of each slice, in squared allowances.
+        bad: How many elements of each slice fail.
+        elements: How many elements a slice has.
+
+    Returns:
+        None if the slices do not fall into two groups.
+    """
+    if energy.size < 2 or not bad.any():
+        return None
+    level = np.maximum(energy, _SILENT)
+    return next((found for found in _forms(level, elements) if _accepted(found.chosen, level, bad)), None)
+
+
+def _forms(level: Floats, elements: int) -> Iterator[Slices]:
+    """From the simplest to the richest."""
+    chosen = _loudest(level)
+    if chosen.size == 1:
+        yield Slices(Form.ONE, chosen)
+    yield from _cuts(level, elements)
+    yield from _periods(level)
+    first, last = int(chosen.min()), int(chosen.max())
+    if last - first + 1 <= chosen.size / _FILLED:
+        yield Slices(Form.RANGE, np.arange(first, last + 1))
+    if chosen.size <= min(_LISTED, level.size // 3):
+        yield Slices(Form.SET, chosen)
+
+
+def _accepted(chosen: npt.NDArray[np.intp], level: Floats, bad: npt.NDArray[np.intp]) -> bool:
+    wrong = np.zeros(level.size, bool)
+    wrong[chosen] = True
+    if wrong.all() or bad[~wrong].any():
+        return False
+    inside, outside = float(level[wrong].mean()), float(level[~wrong].mean())
+    return bool(
+        inside > CONTRAST * outside
+        and np.count_nonzero(level[wrong] > 4.0 * outside) >= _FILLED * chosen.size
+        and np.count_nonzero(level[~wrong] > inside / 4.0) <= 0.05 * np.count_nonzero(~wrong)
+    )
+
+
+def _likelihood(count: Floats, total: Floats, level: Floats) -> Floats:
+    """Log-likelihood, an element per slice, of a group of `count` slices that has the energy `total`."""
+    others, rest = level.size - count, float(level.sum()) - total
+    inside, outside = np.maximum(total / count, _SILENT), np.maximum(rest / others, _SILENT)
+    return np.asarray(-0.5 * (count * np.log(inside) + others * np.log(outside)))
+
+
+def _loudest(level: Floats) -> npt.NDArray[np.intp]:
+    """The group of high energy, wherever its members are."""
+    order = np.argsort(-level)
+    gain = _likelihood(np.arange(1.0, level.size), np.cumsum(level[order])[:-1], level)
+    return np.sort(order[: int(np.argmax(gain)) + 1])
+
+
+def _cuts(level: Floats, elements: int) -> Iterator[Slices]:
+    """The best tail and the best head; among cuts equally likely the roundest, as tiles begin at round indices."""
+    at = np.arange(1, level.size)
+    before = np.cumsum(level)[:-1]
+    tail = _likelihood(level.size - at.astype(float), level.sum() - before, level) * elements
+    head = _likelihood(at.astype(float), before, level) * elements
+    yield Slices(Form.TAIL, np.arange(_roundest(at, tail), level.size))
+    yield Slices(Form.HEAD, np.arange(_roundest(at, head)))
+
+
+def _roundest(at: npt.NDArray[np.intp], gain: Floats) -> int:
+    likely = at[gain >= gain.max() - _LIKELY]
+    return int(max(likely, key=lambda cut: int(cut) & -int(cut)))
+
+
+def _periods(level: Floats) -> Iterator[Slices]:
+    """Every k-th slice: the best phases of the best period."""
+    index = np.arange(level.size)
+    best: tuple[float, Slices] | None = None
+    for period in range(2, min(_PERIODS, level.size // 3) + 1):
+        phase = index % period
+        sums, counts = np.bincount(phase, level), np.bincount(phase)
+        order = np.argsort(-sums / counts)[: max(1, period // 2)]
+        gain = _likelihood(np.cumsum(counts[order]).astype(float), np.cumsum(sums[order]), level)
+        cut = int(np.argmax(gain))
+        # A multiple of the true period fits as well: the shortest wins.
+        if best is None or gain[cut] > best[0] + 1e-6 * abs(best[0]):
+            chosen = np.flatnonzero(np.isin(phase, order[: cut + 1]))
+            best = float(gain[cut]), Slices(Form.PERIODIC, chosen, period)
+    if best is not None:
+        yield best[1]

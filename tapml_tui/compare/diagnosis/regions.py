@@ -1,0 +1,160 @@
+"""Where the error is confined to: slices of some axes, or a piece of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.profiles import Form, Slices, wrong_slices
+from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
+from tapml_tui.compare.diagnosis.values import constant, offset, poisoned, scale, sign
+from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
+
+_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Region:
+    """A product of slices.
+
+    Attributes:
+        found: Wrong slices of the axes along which the error is confined.
+        chosen: Indices of every axis, in what is looked at.
+    """
+
+    found: dict[int, Slices]
+    chosen: tuple[npt.NDArray[np.intp], ...]
+
+
+def regional(evidence: Evidence) -> Diagnosis | None:
+    """Some slices are wrong and all others agree."""
+    region = confined(evidence)
+    if region is None:
+        return _in_memory(evidence)
+    forms = [slices.form for slices in region.found.values()]
+    inside = evidence.part(region.chosen)
+    subject, lasts = subject_of(evidence, region)
+    content, blank = _content(inside)
+    several = sum(slices.chosen.size for slices in region.found.values()) > len(forms)
+    tails = [slices for slices in region.found.values() if slices.form is Form.TAIL]
+    if Form.PERIODIC in forms:
+        kind = Kind.PERIODIC
+    elif tails or (blank and any(_ends(evidence, axis, one) for axis, one in region.found.items())):
+        kind = Kind.TAIL
+    else:
+        kind = Kind.SLICE
+    verb = "are" if several else "is"
+    return Diagnosis(kind, f"{subject}{content.format(verb=verb)}: {lasts or 'all others agree'}")
+
+
+def _ends(evidence: Evidence, axis: int, found: Slices) -> bool:
+    return int(found.chosen[-1]) == evidence.shape[axis] - 1
+
+
+def located(evidence: Evidence, mask: npt.NDArray[np.bool_]) -> str:
+    """The slices that hold all of `mask` and are full of it, in words; "" if there are none."""
+    marked = replace(evidence, error=np.where(mask, 1e3, 0.0))
+    region = confined(marked)
+    if region is None or not mask[np.ix_(*region.chosen)].all():
+        return ""
+    return subject_of(evidence, region)[0]
+
+
+def confined(evidence: Evidence) -> Region | None:
+    """The axes along which the error is confined, found one after the other, each within the last."""
+    chosen = [np.arange(size) for size in evidence.shape]
+    found: dict[int, Slices] = {}
+    energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)), evidence.bad
+    while len(found) < _DEPTH:
+        best: tuple[float, int, Slices] | None = None
+        for axis, size in enumerate(energy.shape):
+            if axis in found or size == 1:
+                continue
+            slices = _along(energy, bad, axis)
+            if slices is not None and (best is None or slices.chosen.size / size < best[0]):
+                best = slices.chosen.size / size, axis, slices
+        if best is None:
+            break
+        _, axis, slices = best
+        found[axis] = slices
+        chosen[axis] = slices.chosen
+        energy, bad = energy.take(slices.chosen, axis), bad.take(slices.chosen, axis)
+    return Region(dict(sorted(found.items())), tuple(chosen)) if found else None
+
+
+def _along(energy: Floats, bad: npt.NDArray[np.bool_], axis: int) -> Slices | None:
+    others = tuple(other for other in range(energy.ndim) if other != axis)
+    elements = energy.size // energy.shape[axis]
+    return wrong_slices(energy.mean(axis=others), np.count_nonzero(bad, axis=others), elements)
+
+
+def subject_of(evidence: Evidence, region: Region) -> tuple[str, str]:
+    """What is wrong ("columns 96..127"), and, where that is a tail, of how many ("the last 32 of 128")."""
+    subjects, lasts = [], []
+    for axis, slices in region.found.items():
+        name, size = evidence.names[axis], evidence.sizes[axis]
+        indices = evidence.kept[axis][slices.chosen]
+        first, last = int(indices[0]), int(indices[-1])
+        if indices.size == 1:
+            subjects.append(f"{name} {first} of {size}{where_axis(axis, len(evidence.shape))}")
+            continue
+        if slices.form is Form.PERIODIC:
+            lanes = slices.chosen.size / (evidence.shape[axis] / slices.period)
+            step = f"every {slices.period}{_th(slices.period)} {name}" if lanes < 1.5 else (
+                f"{round(lanes)} of every {slices.period} {plural(name)}"
+            )  # fmt: skip
+            subjects.append(f"{step} ({', '.join(str(int(i)) for i in indices[:3])}, ...)")
+        elif slices.form is Form.SET:
+            subjects.append(f"{plural(name)} {listed(indices)} of {size}{where_axis(axis, len(evidence.shape))}")
+        else:
+            subjects.append(f"{plural(name)} {first}..{last}")
+            if slices.form is Form.TAIL:
+                lasts.append(f"the last {size - first} of {size}")
+            elif slices.form is Form.HEAD:
+                lasts.append(f"the first {last + 1} of {size}")
+    tile = ", a tile tail" if any(slices.form is Form.TAIL for slices in region.found.values()) else ""
+    return ", ".join(subjects), " and ".join(lasts) + tile if lasts else ""
+
+
+def _th(count: int) -> str:
+    if 10 < count % 100 < 20:
+        return "th"
+    return {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+
+
+def _content(inside: Evidence) -> tuple[str, bool]:
+    """What is in wrong slices, and whether nothing was written there."""
+    actual = inside.actual
+    if not actual.any():
+        return " {verb} zero", True
+    if inside.finite.all() and np.ptp(actual) == 0.0 and actual.size > 1:
+        poison = poisoned(inside)
+        return f" {{verb}} all {number(float(actual.flat[0]))}" + (f" ({poison})" if poison else ""), True
+    for old in inside.stale:
+        if np.array_equal(old, actual):
+            return " {verb} left from an earlier call", True
+    for explain in (constant, scale, sign, offset):
+        content = explain(inside)
+        if content is not None:
+            return f" {{verb}} wrong, {content.sentence}", False
+    difference = np.abs(actual - inside.reference)[inside.finite]
+    return f" {{verb}} wrong by up to {number(float(difference.max(initial=0.0)))}", False
+
+
+def _in_memory(evidence: Evidence) -> Diagnosis | None:
+    """A tail, or every k-th element, of the whole array in memory order."""
+    if len(evidence.shape) < 2 or not evidence.whole:
+        return None
+    energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)).reshape(-1), evidence.bad.reshape(-1)
+    found = wrong_slices(energy, bad.astype(np.intp), 1)
+    if found is None or found.form not in (Form.TAIL, Form.PERIODIC, Form.HEAD):
+        return None
+    flat = evidence.flattened()
+    region = Region({0: found}, (found.chosen,))
+    subject, lasts = subject_of(flat, region)
+    content, _ = _content(flat.part(region.chosen))
+    kind = Kind.PERIODIC if found.form is Form.PERIODIC else Kind.TAIL if found.form is Form.TAIL else Kind.SLICE
+    return Diagnosis(kind, f"{subject} in memory order{content.format(verb='are')}: {lasts or 'all others agree'}")
