@@ -62,6 +62,8 @@ class DebuggerApp(App[int]):
     def on_mount(self) -> None:
         """The tree is painted first; then the engine may start its workers."""
         self.call_after_refresh(self.engine.start)
+        # After ctrl+z and fg the terminal is empty, and Textual would paint only what changes from then on.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
 
     def on_woke(self) -> None:
         """Let the debugger's screen look, also under another screen."""

@@ -32,6 +32,8 @@ def answer(engine: Engine, words: str, ran: tuple[int, int], width: int) -> Line
         return lines.spread(_under_way(snapshot, width), [("esc stops ", theme.KEY)], width)
     wrong = not words and snapshot.stopped in (StopReason.ERROR, StopReason.MISMATCH, StopReason.REFUSED)
     text = words or snapshot.message
+    if snapshot.stopped is StopReason.INTERRUPTED and not words and text:
+        text += ": results so far are kept, n and c go on"
     if not text and ran[0] < ran[1]:
         text, wrong = _of_step(engine, *ran)
     return lines.cut([(" " + text, theme.UNSUPPORTED if wrong else theme.TEXT)], width)

@@ -38,6 +38,17 @@ def number(value: complex | float | int | bool) -> str:
     return f"{value:.5g}"
 
 
+def narrow(value: complex | float | int | bool, width: int) -> str:
+    """One element with as many digits, up to five, as there are cells for."""
+    text = number(value)
+    if isinstance(value, float) and math.isfinite(value):
+        for digits in (4, 3, 2, 1):
+            if len(text) <= width:
+                break
+            text = f"{value:.{digits}g}"
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
 def exact(value: complex | float | int | bool) -> str:
     """One element with enough digits to tell float32 neighbours apart."""
     return f"{value:.9g}" if isinstance(value, float) and math.isfinite(value) else number(value)

@@ -154,10 +154,10 @@ def _element(window: Window, i: int, label: int, column: int) -> Line:
     pair = [side[i] for side in (window.reference, window.actual) if side is not None]
     differ = len(pair) == 2 and not (pair[0] == pair[1] or (pair[0] != pair[0] and pair[1] != pair[1]))
     for value in pair:
-        line.append((numbers.number(value)[: column - 1].rjust(column), theme.STRONG if marked else theme.TEXT))
+        line.append((numbers.narrow(value, column - 1).rjust(column), theme.STRONG if marked else theme.TEXT))
     if len(pair) == 2:
-        text = "=" if not differ else numbers.number(_difference(pair[0], pair[1]))
-        line.append((text[: column - 1].rjust(column), theme.FAILED if differ else theme.DIM))
+        text = "=" if not differ else numbers.narrow(_difference(pair[0], pair[1]), column - 1)
+        line.append((text.rjust(column), theme.FAILED if differ else theme.DIM))
     return line
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual.driver import Driver
 
 from tapml_tui.ui import actions
 from tests.engine.numpy_backend import Arrays
@@ -73,3 +74,11 @@ async def test_a_switch_its_undo_a_mode_and_a_case_say_what_they_did(debugging: 
         await d.until(lambda: d.message == "nothing to undo")
         await d.press("i")
         await d.until(lambda: d.message == "isolated now: each operator gets the recorded inputs")
+
+
+async def test_coming_back_from_the_shell_paints_everything(debugging: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with debugging() as d:
+        painted: list[bool] = []
+        monkeypatch.setattr(d.app, "refresh", lambda **options: painted.append(bool(options.get("layout"))))
+        d.app.post_message(Driver.SignalResume())
+        await d.until(lambda: painted == [True])

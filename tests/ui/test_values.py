@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tapml_tui.ui import error_map, values
+from tapml_tui.ui import error_map, numbers, values
 from tapml_tui.ui.lines import text_of
 
 
@@ -92,3 +92,18 @@ def test_one_wrong_row_of_many_is_in_the_picture() -> None:
 def test_no_picture_of_what_has_no_extent(shape: tuple[int, ...]) -> None:
     array = np.zeros(shape, np.float32)
     assert error_map.picture(array, array, 8, 16, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "text"),
+    [
+        (-1.4901161e-08, 8, "-1.5e-08"),
+        (-1.4901161e-08, 12, "-1.4901e-08"),
+        (0.1234567, 8, "0.12346"),
+        (-12345.678, 6, "-12346"),
+        (float("nan"), 8, "nan"),
+        (-123456, 4, "-12…"),
+    ],
+)
+def test_a_number_keeps_its_exponent_where_there_is_little_room(value: float, width: int, text: str) -> None:
+    assert numbers.narrow(value, width) == text

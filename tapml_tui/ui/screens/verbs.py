@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapml_tui.backends.protocol import State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import commands as c
 from tapml_tui.engine.table import STALE, STATUSES
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-BAD = STATUSES.index(Status.FAILED)
+UNSUPPORTED, BAD = STATUSES.index(Status.UNSUPPORTED), STATUSES.index(Status.FAILED)
 
 
 class Verbs(Base):
@@ -99,7 +100,11 @@ class Verbs(Base):
 
     def action_retry(self) -> None:
         """Execute again what failed; restart what is lost."""
-        self._submit(c.Retry())
+        lost = any(each.state in (State.LOST, State.FAILED) for each in self.engine.snapshot.backends)
+        if lost or bool((self.tree_view.table.status >= UNSUPPORTED).any()):
+            self._submit(c.Retry())
+        else:
+            self.say("Nothing to retry: nothing has failed. n and c go on.")
 
     def action_stop(self) -> None:
         """Stop what is running; before that, leave a search that has lost the focus."""
