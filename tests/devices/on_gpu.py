@@ -11,12 +11,13 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,32 +47,59 @@ class Checked:
         return [one for one in self.report["nodes"] if one["status"] in ("failed", "error", "unsupported")]
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """An RPC server on loopback that does not fork; yields HOST:PORT."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tvm.exec.rpc_server", "--no-fork", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--port-end", str(port + 1), "--key", KEY], start_new_session=True
-    )
-    try:
-        _wait_for(port, process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
+class Server:
+    """An RPC server on loopback that does not fork, started again when a kernel took it down.
+
+    After a session that crashed, TVM's own server accepts connections and never answers: what a
+    person at the device's end does about it is done here, when it says so.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.address = f"127.0.0.1:{self._port}"
+        self.restarts = 0
+        self._closed = False
+        self._process = self._start()
+        until = time.monotonic() + STARTED_WITHIN
+        while not self._listens():
+            if time.monotonic() > until:
+                raise RuntimeError("the RPC server did not start")
+            time.sleep(0.2)
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tvm.exec.rpc_server", "--no-fork", "--host", "127.0.0.1", "--key", KEY]
+        ports = ["--port", str(self._port), "--port-end", str(self._port + 1)]
+        process = subprocess.Popen([*command, *ports], stderr=subprocess.PIPE, text=True, start_new_session=True)
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        return process
+
+    def _watch(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "exited unsuccessfully" in line and not self._closed:
+                print(f"the server went down: {line.strip()}; starting it again", flush=True)
+                self.restarts += 1
+                _kill(process)
+                self._process = self._start()
+                return
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
+            return True
+        return False
+
+    def close(self) -> None:
+        """Stop it and everything that it started."""
+        self._closed = True
+        _kill(self._process)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + STARTED_WITHIN
-    while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the RPC server did not start")
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def tapml(*arguments: object, timeout: float = 900) -> subprocess.CompletedProcess[str]:
@@ -121,7 +149,9 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        places: list[tuple[str, str | None]] = [(given.target, stack.enter_context(server()))]
+        server = Server()
+        stack.callback(server.close)
+        places: list[tuple[str, str | None]] = [(given.target, server.address)]
         if not given.no_llvm:
             places.append(("llvm", None))
         print("| model | dtype | mode | target | entries | passed | failed | error | unsupported | not run | s |")
