@@ -8,13 +8,14 @@ scale for all does not fit (`fitting`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.diagnosis import moves, regions, slices, specials, values
+from tapml_tui.compare.diagnosis import moves, regions, rounding, rows, scaled, slices, specials, values
 from tapml_tui.compare.diagnosis.evidence import AllowanceLaw, Evidence, gather
 from tapml_tui.compare.diagnosis.result import Diagnosis
 
@@ -24,13 +25,27 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (specials.not_a_number,),
     (values.constant,),
     (specials.overflow, specials.garbage),
-    (values.scale, values.offset, values.sign),
-    (moves.layouts, moves.shifted, moves.reversed_axis, moves.broadcast),
-    (values.saturated,),
-    (regions.regional,),
+    (
+        values.scale,
+        values.offset,
+        values.lost_sign,
+        values.saturated,
+        moves.layouts,
+        moves.shifted,
+        moves.reversed_axis,
+        moves.broadcast,
+        scaled.scaled_slices,
+        rows.taken_from_others,
+        rounding.cast,
+        rounding.one_sided,
+    ),
     (slices.slice_scale, slices.slice_offset),
-    (specials.lost_nan,),
+    (regions.regional,),
+    (values.some_signs, specials.lost_nan),
+    (rounding.low_precision,),
 )
+_SMALLEST = 1e-6
+_CONVINCING = 10.0
 
 
 def diagnose(
@@ -70,5 +85,11 @@ def diagnose(
         for group in _ORDER:
             fitting = [found for explain in group if (found := explain(evidence)) is not None]
             if fitting:
-                return min(fitting, key=lambda found: found.residual)
+                return min(fitting, key=lambda found: _length(found, evidence.reference.size))
     return None
+
+
+def _length(found: Diagnosis, size: int) -> float:
+    """What it takes to tell the error with this explanation: Schwarz's criterion (Annals of Statistics 6, 1978)."""
+    left = 2.0 * size * math.log(max(found.residual, _SMALLEST))
+    return left + found.freedom * (math.log(size) + _CONVINCING)

@@ -27,7 +27,8 @@ _SCREEN = 0.6
 _DEVIATION = 0.3
 _SIGMAS = 7.0
 _SHORT = 64
-_WITNESSES = 3.0
+_WITNESSES = 4
+_SEEN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,6 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
     if not np.isfinite(energy) or energy <= 0.0:
         return None
     coefficient = float(flat @ error) / energy
-    if energy * energy < _WITNESSES * float(np.square(flat) @ np.square(flat)):
-        return None  # one or two elements carry it all: anything would fit them
     left = evidence.error - coefficient * scaled
     # The corrected result may be rounded where it is, not where the reference is.
     room = evidence.law(evidence.reference + coefficient * direction) / evidence.allowance
@@ -84,6 +83,9 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
     bad = evidence.bad
     if float(np.square(left[bad] / room[bad]).sum()) > UNEXPLAINED * float(np.square(evidence.error[bad]).sum()):
         return None
+    seen = _SEEN * float(np.sqrt(np.mean(np.square(left))))
+    if np.count_nonzero(np.abs(coefficient * flat) > seen) < min(_WITNESSES, flat.size // 2):
+        return None  # one or two elements carry it all: anything would fit them
     if not _holds_everywhere(left, coefficient * scaled):
         return None
     return Fit(coefficient, float(np.sqrt(np.mean(np.square(left / room)))))

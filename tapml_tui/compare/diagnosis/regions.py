@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.profiles import Form, Slices, wrong_slices
 from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
-from tapml_tui.compare.diagnosis.values import constant, offset, poisoned, scale, sign
+from tapml_tui.compare.diagnosis.values import constant, lost_sign, offset, poisoned, scale
 from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 
 _DEPTH = 3
@@ -32,8 +32,11 @@ class Region:
 def regional(evidence: Evidence) -> Diagnosis | None:
     """Some slices are wrong and all others agree."""
     region = confined(evidence)
-    if region is None:
-        return _in_memory(evidence)
+    return _in_memory(evidence) if region is None else described(evidence, region)
+
+
+def described(evidence: Evidence, region: Region) -> Diagnosis:
+    """Says of a region what is in it."""
     forms = [slices.form for slices in region.found.values()]
     inside = evidence.part(region.chosen)
     subject, lasts = subject_of(evidence, region)
@@ -136,7 +139,7 @@ def _content(inside: Evidence) -> tuple[str, bool]:
     for old in inside.stale:
         if np.array_equal(old, actual):
             return " {verb} left from an earlier call", True
-    for explain in (constant, scale, sign, offset):
+    for explain in (constant, scale, lost_sign, offset):
         content = explain(inside)
         if content is not None:
             return f" {{verb}} wrong, {content.sentence}", False

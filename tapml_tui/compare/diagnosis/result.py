@@ -46,9 +46,11 @@ class Diagnosis:
         sentence: What is wrong, with its numbers. Printable: it holds nothing out of a trace but
             the names of axes that the caller passed.
         residual: What the explanation leaves over: the root mean square of the remaining error, in
-            allowances, over the elements that it speaks of. Ranks explanations equally simple.
+            allowances.
+        freedom: How many numbers it was free to choose. Both rank explanations (`arbiter`).
     """
 
     kind: Kind
     sentence: str
     residual: float = 0.0
+    freedom: float = 1.0

@@ -43,8 +43,8 @@ def poisoned(evidence: Evidence) -> str:
     return f"bytes 0x{first:02X}" if first in _POISON and bool((raw == first).all()) else ""
 
 
-def sign(evidence: Evidence) -> Diagnosis | None:
-    """The sign is flipped everywhere, or in some elements, or lost."""
+def lost_sign(evidence: Evidence) -> Diagnosis | None:
+    """The sign is lost."""
     for predicted, words in (
         (np.abs(evidence.reference), "negative values have lost their sign"),
         (-np.abs(evidence.reference), "positive values have become negative"),
@@ -52,6 +52,11 @@ def sign(evidence: Evidence) -> Diagnosis | None:
         found = fit_blend(evidence, predicted)
         if found is not None:
             return Diagnosis(Kind.SIGN, words + blended(found.coefficient), found.residual)
+    return None
+
+
+def some_signs(evidence: Evidence) -> Diagnosis | None:
+    """The sign is flipped in elements that lie in no slices."""
     bad = evidence.bad
     count = int(np.count_nonzero(bad))
     flipped = np.abs(evidence.actual[bad] + evidence.reference[bad]) / evidence.law(evidence.reference[bad])
@@ -109,7 +114,7 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
         (f" ({name})" for top, name in _CEILINGS.items() if np.isfinite(high) and abs(high / top - 1) < 1e-3), ""
     )
     return Diagnosis(
-        Kind.SATURATED, f"{words}{known}: {count} of {predicted.size}{blended(found.coefficient)}", found.residual
+        Kind.SATURATED, f"{words}{known}: {count} of {predicted.size}{blended(found.coefficient)}", found.residual, 2.0
     )
 
 

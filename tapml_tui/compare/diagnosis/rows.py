@@ -1,0 +1,91 @@
+"""Slices that hold what belongs in others: permutations, wrong indices, doubled slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.fitting import fit_blend
+from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
+from tapml_tui.compare.diagnosis.words import blended, listed, plural
+
+_MOST = 512
+_COLUMNS = 1024
+_FEWEST = 6
+_BETTER = 0.5
+
+
+def taken_from_others(evidence: Evidence) -> Diagnosis | None:
+    """Each slice of an axis, or some of them, is a copy of another one."""
+    best: Diagnosis | None = None
+    for axis, size in enumerate(evidence.shape):
+        if not 3 <= size <= _MOST or evidence.reference.size // size < _FEWEST:
+            continue
+        source = _matched(evidence, axis)
+        moved = np.flatnonzero(source != np.arange(size))
+        if not moved.size:
+            continue
+        found = fit_blend(evidence, evidence.reference.take(source, axis))
+        if found is not None and (best is None or found.residual < best.residual):
+            kind, words = _described(evidence, axis, source, moved)
+            best = Diagnosis(kind, words + blended(found.coefficient), found.residual, 1.0 + moved.size)
+    return best
+
+
+def _described(
+    evidence: Evidence, axis: int, source: npt.NDArray[np.intp], moved: npt.NDArray[np.intp]
+) -> tuple[Kind, str]:
+    name, kept = evidence.names[axis], evidence.kept[axis]
+    names = f"{plural(name)} (axis {axis})"
+    first = f"{name} {int(kept[moved[0]])} holds what belongs in {name} {int(kept[source[moved[0]]])}"
+    if np.unique(source).size < source.size:
+        if moved.size == 1:
+            return Kind.WRONG_INDEX, f"{first} (axis {axis}), as by a wrong index; all others agree"
+        if np.unique(source[moved]).size == 1 and moved.size >= source.size - 1:
+            return Kind.BROADCAST, f"every {name} (axis {axis}) is a copy of {name} {int(kept[source[0]])}"
+        words = f"{moved.size} of {source.size} {names} hold what belongs in others, as by a wrong index: {first}"
+        return Kind.WRONG_INDEX, words
+    if moved.size == 2:
+        return Kind.PERMUTED, f"{plural(name)} {listed(kept[moved]).replace(', ', ' and ')} (axis {axis}) are exchanged"
+    return Kind.PERMUTED, f"{moved.size} of {source.size} {names} are in another order: {first}"
+
+
+def _matched(evidence: Evidence, axis: int) -> npt.NDArray[np.intp]:
+    """For every slice the one that it seems to be taken from, itself where nothing is better.
+
+    For slices i and j the error of i is compared with `weight * (reference j - reference i)`; all sums
+    over elements are matrix products. The weight is the same for all.
+    """
+    error, values, allowance = (_as_rows(evidence, array, axis) for array in (
+        evidence.error, np.where(evidence.finite, evidence.reference, 0.0), evidence.allowance,
+    ))  # fmt: skip
+    inverse = 1.0 / allowance
+    self_cross = (error * inverse * values).sum(axis=1, keepdims=True)
+    cross = (error * inverse) @ values.T - self_cross
+    weight = np.square(inverse)
+    own = (weight * values * values).sum(axis=1, keepdims=True)
+    energy = weight @ np.square(values).T - 2.0 * (weight * values) @ values.T + own
+    total = np.square(error).sum(axis=1)
+    usable = energy > 1e-9 * own
+    share = np.where(usable & (cross > 0.0), cross**2 / np.where(usable, energy, 1.0), 0.0)
+    source = np.argmax(share, axis=1)
+    rows = np.arange(source.size)
+    explained = share[rows, source]
+    loud = explained >= 0.25 * explained.max()
+    strength = float(np.median((cross / np.where(usable, energy, 1.0))[rows, source][loud]))
+    # With the strength known, the best source is the one that leaves least over.
+    saved = np.where(usable, 2.0 * strength * cross - strength**2 * energy, 0.0)
+    source = np.argmax(saved, axis=1)
+    return np.asarray(np.where(saved[rows, source] > _BETTER * total, source, rows))
+
+
+def _as_rows(evidence: Evidence, array: Floats, axis: int) -> Floats:
+    """(slices of the axis, some of their elements): those where the error is largest, and some of all."""
+    rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    if rows.shape[1] <= _COLUMNS:
+        return np.asarray(rows)
+    error = np.moveaxis(evidence.error, axis, 0).reshape(rows.shape)
+    loudest = np.argsort(-np.square(error).sum(axis=0))[: _COLUMNS // 2]
+    some = np.random.default_rng(0).integers(0, rows.shape[1], _COLUMNS // 2)
+    return np.asarray(rows[:, np.unique(np.concatenate([loudest, some]))])
