@@ -132,12 +132,16 @@ class Floor:
         ulps: Largest distance in units in the last place of the source's element, in the value's
             dtype; infinite if it is not known. `max_abs` bounds every element, and so does this: the
             smaller of the two is what small elements are held to.
+        excess: Largest distance less half a ULP of the source's element, never below 0: what it errs beyond the
+            rounding of its result. Infinite if it is not known. Where all computing is done in a wider type this
+            is tiny, while `max_abs` is half a ULP of the largest element.
     """
 
     max_abs: float
     rms: float
     origin: str = "float64"
     ulps: float = math.inf
+    excess: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,10 @@ def _encode_floor(floor: Floor | None) -> object:
     if floor is None:
         return None
     fields = [_size(floor.max_abs), _size(floor.rms), text(floor.origin)]
-    return fields if math.isinf(floor.ulps) else [*fields, _finite(floor.ulps)]
+    later = [None if math.isinf(size) else _size(size) for size in (floor.ulps, floor.excess)]
+    while later and later[-1] is None:
+        later.pop()
+    return [*fields, *later]
 
 
 def _size(number: float) -> float:
@@ -108,8 +111,9 @@ def _decode_floor(item: Any) -> Floor | None:
     if item is None:
         return None
     f = Fields(item)
-    max_abs, rms, origin, ulps = _size(f.real()), _size(f.real()), f.text(), _decode_later(f)
-    return Floor(max_abs, rms, origin, math.inf if ulps is None else ulps)
+    max_abs, rms, origin = _size(f.real()), _size(f.real()), f.text()
+    ulps, excess = _decode_later(f), _decode_later(f)
+    return Floor(max_abs, rms, origin, math.inf if ulps is None else ulps, math.inf if excess is None else excess)
 
 
 def _decode_later(f: Fields) -> float | None:

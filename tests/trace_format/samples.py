@@ -75,7 +75,7 @@ def small_trace(path: Path) -> Path:
         writer.add_value(0, InputRef(0), Value("int64", (3,), (1,), ids))
         writer.add_value(0, InputRef(1), Value("bfloat16", (2, 3), (3, 1), weights))
         writer.add_value(1, InputRef(1), Value("bfloat16", (2, 3), (3, 1), weights))
-        floor = Floor(1e-7, 1e-8, ulps=1.5)
+        floor = Floor(1e-7, 1e-8, ulps=1.5, excess=2e-8)
         for node in (0, 2, 3, 6):
             digest = writer.add_tensor(np.full((2, 2), node, np.float32), "float32")
             exact = Floor(0.0, 0.0, "exact", 0.0)

@@ -371,9 +371,10 @@ def test_fields_appended_by_a_later_version_are_ignored(tmp_path: Path) -> None:
 
 def test_sizes_that_version_1_0_did_not_have_may_be_missing_or_nil(tmp_path: Path) -> None:
     old, unknown = value_body(iso=[1, 2, "float64"]), value_body(iso=[1, 2, "float64", None], peak=None, rms=None)
-    known = value_body(iso=[1, 2, "float64", 3, "newer"], peak=4, rms=0.5, newer="yet")
-    for body, ulps, peak, rms in ((old, math.inf, None, None), (unknown, math.inf, None, None), (known, 3.0, 4.0, 0.5)):
+    known = value_body(iso=[1, 2, "float64", 3, 0.25, "newer"], peak=4, rms=0.5, newer="yet")
+    nothing = (math.inf, math.inf, None, None)
+    for body, (ulps, excess, peak, rms) in ((old, nothing), (unknown, nothing), (known, (3.0, 0.25, 4.0, 0.5))):
         with open_trace(forge(tmp_path / "t", [GRAPH, NODE, CASE, (Op.VALUE, body)])) as trace:
             value = trace.value(0, NodeRef(0))
-            assert value is not None and value.isolated == Floor(1.0, 2.0, "float64", ulps)
+            assert value is not None and value.isolated == Floor(1.0, 2.0, "float64", ulps, excess)
             assert (value.peak, value.rms) == (peak, rms)

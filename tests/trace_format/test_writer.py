@@ -103,6 +103,7 @@ def test_a_graph_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
         (NodeRef(0), Value("", (), note="x" * 70_000), Unwritable),
         (NodeRef(0), Value("float32", (), isolated=Floor(math.nan, 0.0)), Malformed),
         (NodeRef(0), Value("float32", (), chained=Floor(0.0, 0.0, ulps=-1.0)), Malformed),
+        (NodeRef(0), Value("float32", (), isolated=Floor(0.0, 0.0, excess=math.nan)), Malformed),
         (NodeRef(0), Value("float32", (), peak=math.inf), Malformed),
     ],
 )
