@@ -10,26 +10,19 @@ A chained value is only kept where it differs from the recorded one: a reference
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 
 from tapml_tui.carve.kinds import Kind
+from tapml_tui.carve.measure import EXACT, Against, Yardstick
 from tapml_tui.carve.plan import Ref, Step, fill
-from tapml_tui.operators import flat_outputs
-from trace_format.model import Floor, NodeRef
-
-EXACT = Floor(0.0, 0.0, "exact")
-
-BOUND_ULPS = 16
-"""Where no replay can be had, the floor is this many units in the last place of the largest element."""
+from tapml_tui.operators import flat_outputs, to_numpy
+from trace_format.model import NodeRef
 
 WEIGHT_CACHE_BYTES = 4 << 30
 """Weights in float64 are kept from case to case up to this much; beyond it they are converted again."""
-
-_CHUNK = 1 << 16  # elements: what is subtracted is still in the cache when its norm is taken
 
 _WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128} | dict.fromkeys(
     (
@@ -49,45 +42,6 @@ _WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128} |
 def widen(tensor: torch.Tensor) -> torch.Tensor:
     """In double precision; integers and booleans as they are."""
     return tensor.to(_WIDE.get(tensor.dtype, tensor.dtype))
-
-
-def distance(reference: torch.Tensor, replayed: torch.Tensor) -> tuple[float, float]:
-    """Largest absolute distance and root mean square of the distance, both tensors in double precision.
-
-    Elements where either is NaN or infinite count nothing: their distance has no size.
-    """
-    count = reference.numel()
-    if count == 0:
-        return 0.0, 0.0
-    if count <= _CHUNK:
-        largest, squares = _measure((reference - replayed).reshape(-1))
-        return largest, (squares / count) ** 0.5
-    largest, squares = 0.0, 0.0
-    for a, b in zip(reference.reshape(-1).split(_CHUNK), replayed.reshape(-1).split(_CHUNK), strict=True):
-        part, square = _measure(a - b)
-        largest, squares = max(largest, part), squares + square
-    return largest, (squares / count) ** 0.5
-
-
-def _measure(difference: torch.Tensor) -> tuple[float, float]:
-    """Largest magnitude and sum of squares. aminmax and dot are several times faster than vector_norm here."""
-    if difference.is_complex():
-        difference = difference.abs()
-    least, most = torch.aminmax(difference)
-    largest = max(-least.item(), most.item())
-    if not math.isfinite(largest):
-        difference = torch.nan_to_num(difference, 0.0, 0.0, 0.0)
-        least, most = torch.aminmax(difference)
-        largest = max(-least.item(), most.item())
-    return abs(largest), torch.dot(difference, difference).item()
-
-
-def bound(value: torch.Tensor) -> Floor:
-    """The floor where no replay could be had: `BOUND_ULPS` units of the largest element, on average one of each."""
-    wide = widen(value)
-    epsilon = torch.finfo(value.dtype).eps
-    largest, rms = distance(wide, torch.zeros_like(wide))
-    return Floor(BOUND_ULPS * epsilon * largest, epsilon * rms, "bound")
 
 
 class WideWeights:
@@ -144,8 +98,8 @@ class Replay:
             self._wide.pop(ref, None)
             self._chained.pop(ref, None)
 
-    def floors(self, index: int, step: Step) -> list[tuple[Floor | None, Floor | None]]:
-        """Isolated and chained floor of each output of step `index`, whose outputs are recorded already."""
+    def yardsticks(self, index: int, step: Step) -> list[tuple[Yardstick, Yardstick]]:
+        """What isolated and chained floor of each output of step `index`, recorded already, are measured against."""
         refs = [NodeRef(index, i) for i in range(step.node.outputs)]
         values = [self._recorded[ref] for ref in refs]
         moving = [(isinstance(v, torch.Tensor) and v.dtype in _WIDE) or _is_double(v) for v in values]
@@ -156,36 +110,29 @@ class Replay:
         drifted = any(ref in self._chained for ref in step.reads)
         isolated = None if step.kind is Kind.MOVES else self._try(step, self._wide_recorded, values)
         chained = self._try(step, self._wide_chained, values) if drifted else isolated
-        floors: list[tuple[Floor | None, Floor | None]] = []
+        yardsticks: list[tuple[Yardstick, Yardstick]] = []
         for i, (ref, value, floating) in enumerate(zip(refs, values, moving, strict=True)):
             if not floating:
-                floors.append((EXACT, EXACT) if isinstance(value, torch.Tensor) else (None, None))
+                yardsticks.append((EXACT, EXACT) if isinstance(value, torch.Tensor) else (None, None))
                 continue
-            alone = EXACT if step.kind is Kind.MOVES else self._compare(ref, isolated, i)
+            alone = EXACT if step.kind is Kind.MOVES else _against(isolated, i)
             together = self._chain(step, ref, chained, i) if drifted else alone
             if not drifted and isolated is not None:
                 self._chained[ref] = isolated[i]
-            floors.append((alone, together))
-        return floors
+            yardsticks.append((alone, together))
+        return yardsticks
 
-    def _compare(self, ref: Ref, replayed: list[Any] | None, output: int) -> Floor:
-        if replayed is None:
-            return bound(self._recorded[ref])
-        return Floor(*distance(self._wide_recorded(ref), replayed[output]))
-
-    def _chain(self, step: Step, ref: NodeRef, replayed: list[Any] | None, output: int) -> Floor:
+    def _chain(self, step: Step, ref: NodeRef, replayed: list[Any] | None, output: int) -> Against:
         if replayed is not None:
             self._chained[ref] = replayed[output]
-            return Floor(*distance(self._wide_recorded(ref), replayed[output]))
+            return _against(replayed, output)
         # No double precision for this operator: its own precision on the drifted inputs passes their drift
         # on, and the bound stands for what it adds itself.
-        own = bound(self._recorded[ref])
         narrow = self._try(step, self._narrow_chained, None)
         if narrow is None or not _same_shape(narrow[output], self._recorded[ref]):
-            return own
+            return Against(None, bounded=True)
         self._chained[ref] = narrow[output]
-        largest, rms = distance(self._wide_recorded(ref), narrow[output])
-        return Floor(largest + own.max_abs, rms + own.rms, "bound")
+        return _against(narrow, output)._replace(bounded=True)
 
     def _try(self, step: Step, lookup: Callable[[Ref], Any], values: list[Any] | None) -> list[Any] | None:
         """The outputs in double precision, or None if the operator cannot, or gives another shape than recorded."""
@@ -193,6 +140,8 @@ class Replay:
             return None
         widening = values is not None
         inputs = {ref: lookup(ref) for ref in step.reads}
+        if step.writes:
+            inputs = torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
         try:
             result = step.target(
                 *(fill(_wide_types(a) if widening else a, inputs) for a in step.args),
@@ -222,6 +171,10 @@ class Replay:
     def _narrow_chained(self, ref: Ref) -> Any:
         chained = self._chained.get(ref)
         return self._recorded[ref] if chained is None else chained.to(self._recorded[ref].dtype)
+
+
+def _against(replayed: list[Any] | None, output: int) -> Against:
+    return Against(None, bounded=True) if replayed is None else Against(to_numpy(replayed[output]), bounded=False)
 
 
 def _is_double(value: Any) -> bool:

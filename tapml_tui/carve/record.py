@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from tapml_tui.carve.entry import Entry, Stored
 from tapml_tui.carve.floors import Replay, WideWeights
 from tapml_tui.carve.kinds import Kind
+from tapml_tui.carve.measure import Yardstick
 from tapml_tui.carve.plan import Plan, Ref, Step, fill
-from tapml_tui.carve.sink import Digest, Sink
-from tapml_tui.operators import dtype_name, flat_outputs
-from trace_format.model import Floor, InputRef, NodeRef, Value
+from tapml_tui.carve.sink import Sink
+from tapml_tui.operators import dtype_name, flat_outputs, to_numpy
+from trace_format.model import InputRef, NodeRef, Value
 
 ALIGNMENT = 64
 """Bytes in a trace lie at multiples of this; kernels may take another path for data that does not."""
 
 LEFT_OUT = "left out by --include"
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_UNKNOWN: tuple[Floor | None, Floor | None] = (None, None)
+_UNKNOWN: tuple[Yardstick, Yardstick] = (None, None)
 
 
 class Recorder:
@@ -31,13 +33,13 @@ class Recorder:
         self._sink = sink
         self._floors = floors
         self._wide = WideWeights()
-        self._weights: dict[int, tuple[torch.Tensor, torch.Tensor, Digest]] = {}
-        self._names: dict[str, Digest] = {}
+        self._weights: dict[int, tuple[torch.Tensor, torch.Tensor, Stored]] = {}
+        self._names: dict[str, Stored] = {}
 
     @property
     def weight_digests(self) -> dict[str, bytes]:
         """Digests of the weights that are in the trace, by qualified name; after the sink is closed."""
-        return {name: digest.value for name, digest in self._names.items() if digest.value is not None}
+        return {name: stored.digest for name, stored in self._names.items() if stored.digest is not None}
 
     def run(
         self,
@@ -78,11 +80,11 @@ class Recorder:
         values = [None if ref is None else run.values[ref] for ref in outputs]
         return values, [None if ref is None or replay is None else replay.drift(ref) for ref in outputs]
 
-    def _weight(self, weight: torch.Tensor) -> tuple[torch.Tensor, Digest]:
-        """The recorded form of a weight and its digest, the same object for every case."""
+    def _weight(self, weight: torch.Tensor) -> tuple[torch.Tensor, Stored]:
+        """The recorded form of a weight and its bytes in the trace, the same object for every case."""
         if (known := self._weights.get(id(weight))) is None:
             # The weight itself is kept too: its id must stay its own.
-            known = self._weights[id(weight)] = (weight, as_recorded(weight), Digest())
+            known = self._weights[id(weight)] = (weight, as_recorded(weight), Stored())
         return known[1], known[2]
 
 
@@ -100,20 +102,18 @@ class _Run:
         self._plan = plan
         self._case = case
         self._sink = sink
-        self._digests: dict[Ref, Digest] = {}
+        self._stored: dict[Ref, Stored] = {}
 
-    def input(self, ref: InputRef, value: Any, weight: tuple[torch.Tensor, Digest] | None) -> None:
+    def input(self, ref: InputRef, value: Any, weight: tuple[torch.Tensor, Stored] | None) -> None:
         """Take a graph input; `weight` is its recorded form if it is a parameter, buffer or constant."""
         wanted = ref in self._plan.kept
         self.values[ref] = value
         if weight is None:
             self._fix(ref, value, (), wanted)
         else:
-            self.recorded[ref], digest = weight
+            self.recorded[ref], stored = weight
             if wanted:
-                self._digests[ref] = digest
-                if not digest.requested:
-                    self._sink.tensor(weight[0], digest)
+                self._stored[ref] = stored
         self._describe(ref, note="" if wanted else "no recorded operator reads it")
 
     def step(self, index: int, step: Step, replay: Replay | None) -> None:
@@ -125,36 +125,31 @@ class _Run:
             for ref, output in zip(refs, outputs, strict=True):
                 self._fix(ref, output, step.reads, step.included or ref in self._plan.kept)
             reproducible, note = self._again(step, refs) if step.included else (None, "")
-            floors = replay.floors(index, step) if replay is not None else [_UNKNOWN] * len(refs)
-            for ref, floor in zip(refs, floors, strict=True):
+            yardsticks = replay.yardsticks(index, step) if replay is not None else [_UNKNOWN] * len(refs)
+            for ref, pair in zip(refs, yardsticks, strict=True):
                 left_out = not step.included and ref not in self._plan.kept
                 self._describe(
                     ref,
                     reproducible=reproducible,
-                    floors=floor if step.included else _UNKNOWN,
+                    yardsticks=pair if step.included else _UNKNOWN,
                     note=LEFT_OUT if left_out else note,
                 )
         for gone in step.last_reads:
             self.values.pop(gone, None)
             self.recorded.pop(gone, None)
-            self._digests.pop(gone, None)
+            self._stored.pop(gone, None)
         if replay is not None:
             replay.forget(step.last_reads)
 
     def _fix(self, ref: Ref, value: Any, reads: tuple[Ref, ...], wanted: bool) -> None:
-        """Fix the bytes of a value and have them written, unless an input of the node has the same ones."""
+        """Fix the bytes of a value: those of an input of the node, if they are the same ones."""
         if not isinstance(value, torch.Tensor):
             self.recorded[ref] = value
             return
         recorded = self.recorded[ref] = as_recorded(value)
-        if not wanted or not recordable(recorded.dtype):
-            return
-        for read in reads:
-            if read in self._digests and same_memory(recorded, self.recorded[read]):
-                self._digests[ref] = self._digests[read]
-                return
-        digest = self._digests[ref] = Digest()
-        self._sink.tensor(recorded, digest)
+        if wanted and recordable(recorded.dtype):
+            same = (r for r in reads if r in self._stored and same_memory(recorded, self.recorded[r]))
+            self._stored[ref] = next((self._stored[read] for read in same), None) or Stored()
 
     def _again(self, step: Step, refs: Sequence[NodeRef]) -> tuple[bool | None, str]:
         """Whether the node gives the same bits again from the recorded bytes, and what is to be said about it."""
@@ -174,7 +169,7 @@ class _Run:
         ref: Ref,
         *,
         reproducible: bool | None = None,
-        floors: tuple[Floor | None, Floor | None] = _UNKNOWN,
+        yardsticks: tuple[Yardstick, Yardstick] = _UNKNOWN,
         note: str = "",
     ) -> None:
         """Have the value written that describes a tensor or a number."""
@@ -183,20 +178,16 @@ class _Run:
             known = isinstance(value, (bool, int, float, str))
             said = note if known else note or f"a {type(value).__name__} cannot be recorded"
             described = Value("", (), scalar=value if known else None, note=said)
-            self._sink.submit(partial(self._sink.writer.add_value, self._case, ref, described))
+            self._sink.put(Entry(self._case, ref, described))
             return
-        shape, strides, digest = tuple(value.shape), value.stride(), self._digests.get(ref)
         if recordable(value.dtype):
             dtype = dtype_name(value.dtype)
         else:
             dtype, note = "", note or f"a trace cannot hold {value.dtype}"
-
-        def write() -> None:
-            tensor = digest.value if digest is not None else None
-            described = Value(dtype, shape, strides, tensor, None, reproducible, *floors, note)
-            self._sink.writer.add_value(self._case, ref, described)
-
-        self._sink.submit(write)
+        described = Value(dtype, tuple(value.shape), value.stride(), None, None, reproducible, note=note)
+        stored = self._stored.get(ref)
+        array = to_numpy(self.recorded[ref]) if stored is not None else None
+        self._sink.put(Entry(self._case, ref, described, stored, array, yardsticks=yardsticks))
 
 
 def call(step: Step, values: Mapping[Ref, Any]) -> Any:
@@ -215,7 +206,8 @@ def as_recorded(value: torch.Tensor) -> torch.Tensor:
 
 
 def _contiguous(value: torch.Tensor) -> torch.Tensor:
-    if value.is_conj() or value.is_neg():
+    # Only complex tensors are conjugates; each of these questions lets the other thread in, who may not come out soon.
+    if (value.is_complex() and value.is_conj()) or value.is_neg():
         value = value.resolve_conj().resolve_neg()
     return value if value.is_contiguous() else value.contiguous()
 
@@ -235,15 +227,12 @@ def same_bits(a: Any, b: Any) -> bool:
         return type(a) is type(b) and bool(a == b)
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    return bool(torch.equal(_as_integers(_contiguous(a)), _as_integers(_contiguous(b))))
+    return bool(np.array_equal(_bits(a), _bits(b))) if recordable(a.dtype) else bool(torch.equal(a, b))
 
 
-def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
-    if not (tensor.is_floating_point() or tensor.dtype == torch.bool):
-        return tensor
-    return tensor.view(_BITS[tensor.itemsize])
+def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    array = to_numpy(tensor)
+    return array.reshape(-1).view(f"u{min(array.itemsize, 8)}")
 
 
 def same_memory(a: Any, b: Any) -> bool:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
-import torch
-
-from tapml_tui.operators import dtype_name, to_numpy
-
-if TYPE_CHECKING:
-    from trace_format import TraceWriter
+from tapml_tui.carve.entry import Entry
+from trace_format import TraceWriter
 
 MAX_WAITING_BYTES = 256 << 20
 """Values computed and not yet written: computing waits above it."""
@@ -20,16 +16,6 @@ MAX_WAITING_BYTES = 256 << 20
 _HASHED_AHEAD = 1 << 17
 _BATCH_BYTES = 1 << 20
 _BATCH_TASKS = 64
-
-
-class Digest:
-    """The SHA-256 of a tensor: `requested` when the sink has it in its queue, known when it has written it."""
-
-    __slots__ = ("requested", "value")
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.value: bytes | None = None
 
 
 class Sink:
@@ -42,39 +28,39 @@ class Sink:
 
     def __init__(self, writer: TraceWriter) -> None:
         self.writer = writer
-        self.written = 0
-        self._queue: queue.SimpleQueue[list[Callable[[], object]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[list[Callable[[], object]], int] | None] = queue.SimpleQueue()
         self._batch: list[Callable[[], object]] = []
         self._batch_bytes = 0
-        self._waiting = 0
+        self._submitted = self._done = 0  # bytes; each is written by one thread alone
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="carve-writer", daemon=True)
         self._thread.start()
 
-    def tensor(self, tensor: torch.Tensor, digest: Digest) -> None:
-        """Write the bytes of a contiguous tensor, which nobody may change any more."""
-        nbytes = tensor.numel() * tensor.itemsize
-        array = to_numpy(tensor)
-        # The SHA-256 of what is large takes longer than writing it: it is not begun when its turn has come.
-        ahead = self.writer.hash_ahead(array) if nbytes >= _HASHED_AHEAD else None
-
-        def write() -> None:
-            digest.value = self.writer.add_tensor(array, dtype_name(tensor.dtype), ahead)
-            with self._changed:
-                self.written += nbytes
-                self._waiting -= nbytes
-                self._changed.notify()
-
-        digest.requested = True
-        with self._changed:
-            self._waiting += nbytes
+    def put(self, entry: Entry) -> None:
+        """Have a value written, after everything before it."""
+        stored, array = entry.stored, entry.array
+        if stored is not None and array is not None and not stored.requested:
+            stored.requested = True
+            if (
+                array.nbytes >= _HASHED_AHEAD
+            ):  # hashing takes longer than writing: it is not begun when its turn has come
+                entry.ahead = self.writer.hash_ahead(array)
+        nbytes = entry.nbytes
+        self._submitted += nbytes
         self._batch_bytes += nbytes
-        self.submit(write)
-        if self._waiting > MAX_WAITING_BYTES:
+        self.submit(partial(entry.write, self.writer))
+        if self._submitted - self._done > MAX_WAITING_BYTES:
             self._flush()
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting <= MAX_WAITING_BYTES or self._error is not None)
+                self._changed.wait_for(
+                    lambda: self._submitted - self._done <= MAX_WAITING_BYTES or self._error is not None
+                )
+
+    @property
+    def written(self) -> int:
+        """Bytes of the trace so far."""
+        return self.writer.size_bytes
 
     def submit(self, task: Callable[[], object]) -> None:
         """Run `task` on the sink's thread after everything before it.
@@ -107,17 +93,19 @@ class Sink:
 
     def _flush(self) -> None:
         if self._batch:
-            self._queue.put(self._batch)
+            self._queue.put((self._batch, self._batch_bytes))
         self._batch, self._batch_bytes = [], 0
 
     def _work(self) -> None:
-        while (batch := self._queue.get()) is not None:
+        while (given := self._queue.get()) is not None:
             if self._error is not None:
                 continue
+            batch, nbytes = given
             try:
                 for task in batch:
                     task()
             except BaseException as error:  # handed to the thread that computes
-                with self._changed:
-                    self._error = error
-                    self._changed.notify()
+                self._error = error
+            with self._changed:
+                self._done += nbytes
+                self._changed.notify()

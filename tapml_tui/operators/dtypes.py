@@ -7,6 +7,7 @@ those, so such tensors cross as integers of the same width and are viewed on the
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 
 import ml_dtypes
 import numpy as np
@@ -45,6 +46,7 @@ _NUMPY: dict[str, np.dtype] = {name: np.dtype(name) for name in _NATIVE} | {
 }
 _TORCH: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _NUMPY}
 _NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
+_PLAIN = frozenset(_TORCH[name] for name in _NATIVE)
 _SAME_WIDTH: dict[int, torch.dtype] = {1: torch.uint8, 2: torch.int16}
 
 
@@ -89,6 +91,10 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
     A 0-d tensor gives a 0-d array.
     """
+    if tensor.dtype in _PLAIN and tensor.is_contiguous():
+        with suppress(RuntimeError, TypeError):  # of a gradient, another device, a conjugate: see below
+            plain: np.ndarray = tensor.numpy()
+            return plain
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     name = dtype_name(tensor.dtype)
     raw = tensor.view(_SAME_WIDTH[tensor.itemsize]) if name in _EXTENDED else tensor

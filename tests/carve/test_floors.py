@@ -78,21 +78,6 @@ def test_floors_are_the_distance_to_double_precision(carved):
     assert value.chained.max_abs > value.isolated.max_abs > 0
 
 
-def test_large_tensors_have_the_same_floors_as_small_ones():
-    import torch
-
-    from tapml_tui.carve import floors
-
-    torch.manual_seed(0)
-    a, b = (
-        torch.randn(3, floors._CHUNK + 17, dtype=torch.float64),
-        torch.randn(3, floors._CHUNK + 17, dtype=torch.float64),
-    )
-    largest, rms = floors.distance(a, b)
-    assert largest == (a - b).abs().max().item()
-    assert rms == pytest.approx((a - b).square().mean().sqrt().item(), rel=1e-12)
-
-
 @pytest.mark.parametrize(
     ("call", "exact"),
     [
@@ -265,3 +250,34 @@ def test_the_error_of_a_case_comes_along_with_the_state_that_it_hands_on(carved)
     assert handed.chained == whole.chained
     assert handed.isolated == whole.isolated
     assert handed.chained != handed.isolated
+
+
+def test_small_elements_are_held_to_their_own_units(carved):
+    import torch
+
+    class Sum(torch.nn.Module):
+        def forward(self, x):
+            return x.exp()
+
+    value = last(carved(Sum(), (torch.tensor([-30.0, 8.0, 0.3]),)))
+    assert value.isolated.ulps < 2  # of each element, though exp(8) is 3e16 times exp(-30)
+    assert value.peak == pytest.approx(math.exp(8)) and value.rms == pytest.approx(math.exp(8) / math.sqrt(3), rel=1e-3)
+
+
+def test_every_recorded_floating_value_has_a_size(carved):
+    from tests import models
+    from trace_format import InputRef
+
+    for floors in (True, False):
+        trace = carved(models.awkward(), floors=floors)
+        refs = [InputRef(i) for i in range(len(trace.graphs[0].inputs))]
+        described = [trace.value(0, ref) for ref in refs] + [value for _, value in values(trace)]
+        for value in described:
+            data = trace.array(value) if value is not None and value.tensor is not None else None
+            if data is None:
+                continue
+            finite = data[np.isfinite(data)].astype(complex) if data.dtype.kind in "fcV" else np.zeros(0)
+            assert (value.peak is not None) == bool(finite.size)
+            if finite.size:
+                assert value.peak == pytest.approx(np.abs(finite).max())
+                assert value.rms == pytest.approx(np.sqrt(np.square(np.abs(finite)).mean()))

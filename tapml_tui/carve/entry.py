@@ -1,0 +1,73 @@
+"""One value on its way into the trace: what the thread that computes hands to the one that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tapml_tui.carve.measure import Against, Array, Yardstick, measure
+from trace_format import TraceWriter
+from trace_format.model import InputRef, NodeRef, Value
+
+
+class Stored:
+    """The bytes of a tensor that several values may have.
+
+    `requested` when an entry brings them, all else when they are written.
+    """
+
+    __slots__ = ("digest", "peak", "requested", "rms")
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.digest: bytes | None = None
+        self.peak: float | None = None
+        self.rms: float | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """A value, and what is still to be found out about it.
+
+    Attributes:
+        case: Number of the case.
+        ref: Which value.
+        described: What is known of it already.
+        stored: Its bytes, if they are recorded.
+        array: The bytes, which nobody may change any more.
+        ahead: Gives their SHA-256 if it was asked for ahead.
+        yardsticks: What its isolated and its chained floor are measured against.
+    """
+
+    case: int
+    ref: NodeRef | InputRef
+    described: Value
+    stored: Stored | None = None
+    array: Array | None = None
+    ahead: Callable[[], bytes] | None = None
+    yardsticks: tuple[Yardstick, Yardstick] = (None, None)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that waits with it."""
+        arrays = [self.array, *(y.replayed for y in self.yardsticks if isinstance(y, Against))]
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def write(self, writer: TraceWriter) -> None:
+        """Write the bytes, if they are not there yet, and the value."""
+        if self.stored is not None and self.array is not None:
+            self._finish(writer, self.stored, self.array)
+        writer.add_value(self.case, self.ref, self.described)
+
+    def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
+        v = self.described
+        floors = tuple(y for y in self.yardsticks if not isinstance(y, Against))
+        if stored.digest is None or len(floors) < len(self.yardsticks):
+            stored.peak, stored.rms, floors = measure(array, self.yardsticks)
+        if stored.digest is None:
+            stored.digest = writer.add_tensor(array, v.dtype, self.ahead)
+        isolated, chained = floors
+        self.described = Value(
+            v.dtype, v.shape, v.strides, stored.digest, None, v.reproducible, isolated, chained,
+            note=v.note, peak=stored.peak, rms=stored.rms,
+        )  # fmt: skip
