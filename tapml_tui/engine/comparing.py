@@ -109,6 +109,15 @@ class Comparer:
         terms = visit.terms(visit.binding.values[place], mode)
         return compare_indices(values, *arrays, choice.dim, floor=floor, terms=terms)
 
+    def acquitted(self, visit: Visit, outcome: Outcome) -> bool:
+        """Whether a chained result is so near to the recorded one that no wrong kernel can be behind it.
+
+        The noise of a whole model may hide an error that no kernel may make alone. Below what the kernel
+        is allowed on the recorded inputs nothing can hide; above it, only the source on the same inputs can tell.
+        """
+        isolated = self.with_reference(visit, outcome, visit.inputs, Mode.ISOLATED)
+        return all(one.passed for one in comparisons_of(isolated))
+
     def with_source(self, visit: Visit, outcome: Outcome, expected: Outcome) -> list[Comparison]:
         """Compare with the source's result on the same inputs, by the isolated floor for inputs of that size."""
         recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]

@@ -98,6 +98,10 @@ class Judge:
         result = self._comparer.with_reference(visit, outcome, visit.inputs, Mode.CHAINED)
         failed, factor = _inputs_failed(visit)
         if result.status is Status.PASSED:
+            if not on_source and not self._comparer.acquitted(visit, outcome):
+                result = yield from self._try_live(visit, result, outcome)
+            if result.status is not Status.PASSED:
+                return result
             verdict = decide(on_source=on_source, chained=True, inputs_failed=failed)
             return replace(result, verdict=verdict)
         if result.status is not Status.FAILED:
@@ -143,12 +147,14 @@ class Judge:
         """Is it the kernel after all? On its real inputs, against the source on those same inputs."""
         expected = yield from self._executor.obtain(visit.view, visit.node, visit.binding, SOURCE, visit.inputs)
         if expected.failure is not None:
-            return replace(result, reason=f"{result.reason}; the source could not be asked: {expected.failure.reason}")
+            said = f"the source could not be asked: {expected.failure.reason}"
+            return replace(result, reason="; ".join(filter(None, [result.reason, said])))
         live = self._comparer.with_source(visit, outcome, expected)
         result = replace(result, live=tuple(live))
         bad = next((one for one in live if not one.passed and one.compared), None)
         if bad is None:
             return result
+        result = replace(result, status=Status.FAILED, factor=max(result.factor, *(one.factor for one in live)))
         again = yield from self._confirmed(visit, result, outcome, visit.inputs)
         if again.status is not Status.FAILED:
             return again
@@ -220,7 +226,9 @@ class Judge:
             recorded = self._executor.references.stored(value)
             if recorded is not None and (not_comparable(value) or output in free):
                 handed_on[output] = recorded
-        failed, factor = result.status is Status.FAILED, result.factor
+        # What it hands on is wrong if it is off from the recorded run: a kernel may be wrong by less than that.
+        compared = comparisons_of(result)
+        failed, factor = any(not one.passed for one in compared), max((one.factor for one in compared), default=0.0)
         if (replaced or result.status is Status.NOT_RUN) and view.mode is Mode.CHAINED:
             failed, factor = _inputs_failed(visit)
         terms = max(visit.terms(value, view.mode) for value in binding.values)
