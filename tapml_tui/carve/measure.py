@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tapml_tui.compare.precision import half_ulp, precision
 from trace_format.model import Floor
 
-EXACT = Floor(0.0, 0.0, "exact", 0.0)
+EXACT = Floor(0.0, 0.0, "exact", 0.0, 0.0)
 
 BOUND_ULPS = 16
 """Where no replay can be had, the floor is this many units in the last place of the largest element."""
@@ -126,7 +126,7 @@ class _Distance:
 
     def __init__(self, replayed: Array) -> None:
         self._replayed = replayed
-        self._largest = self._squares = self._half_ulps = 0.0
+        self._largest = self._squares = self._half_ulps = self._excess = 0.0
 
     def take(self, wide: Array, half_ulps: Array, start: int) -> None:
         error = np.abs(wide - self._replayed[start : start + wide.size])
@@ -138,10 +138,13 @@ class _Distance:
             largest = error.max()
         self._largest = max(self._largest, float(largest))
         self._squares += _sum_of_squares(error)
+        self._excess = max(self._excess, float((error - half_ulps).max()))
         self._half_ulps = max(self._half_ulps, float(np.divide(error, half_ulps, out=error).max()))
 
     def floor(self, count: int) -> Floor:
-        return Floor(self._largest, math.sqrt(self._squares / max(count, 1)), "float64", self._half_ulps / 2)
+        return Floor(
+            self._largest, math.sqrt(self._squares / max(count, 1)), "float64", self._half_ulps / 2, self._excess
+        )
 
 
 def _sum_of_squares(array: Array) -> float:

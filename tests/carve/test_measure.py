@@ -38,7 +38,7 @@ def test_ulps_are_steps_of_the_source_s_own_element(name):
     for element, step in steps.items():
         value = np.array([element], dtype_of(name))
         floor = measure(value, (against([element + 3 * step]),)).floors[0]
-        assert floor == Floor(3 * step, 3 * step, "float64", 3.0), element
+        assert floor == Floor(3 * step, 3 * step, "float64", 3.0, 2.5 * step), element
 
 
 def test_the_largest_of_each_may_be_of_different_elements():
@@ -46,7 +46,7 @@ def test_the_largest_of_each_may_be_of_different_elements():
 
     value = np.array([1024.0, 1.0, 0.0], np.float32)
     measured = measure(value, (against([1024 + 2**-13, 1 + 2**-21, 0.0]),))
-    assert measured.floors == (Floor(2**-13, pytest.approx(2**-13 / math.sqrt(3), rel=1e-4), "float64", 4.0),)
+    assert measured.floors == (Floor(2**-13, pytest.approx(2**-13 / math.sqrt(3), rel=1e-4), "float64", 4.0, 2**-14),)
     assert (measured.peak, measured.rms) == (1024.0, pytest.approx(math.sqrt((1024**2 + 1) / 3)))
 
 
@@ -56,7 +56,7 @@ def test_what_is_not_finite_counts_nothing():
     value = np.array([np.nan, np.inf, -3.0, 1.0, 4.0], np.float32)
     measured = measure(value, (against([1.0, np.inf, -3.0, np.nan, -np.inf]), against([0.0, 0.0, -3.5, 1.0, 4.0])))
     assert (measured.peak, measured.rms) == (4.0, pytest.approx(math.sqrt(26 / 3)))
-    assert measured.floors[0] == Floor(0.0, 0.0, "float64", 0.0)
+    assert measured.floors[0] == Floor(0.0, 0.0, "float64", 0.0, 0.0)
     assert measured.floors[1].max_abs == 0.5 and measured.floors[1].ulps == 2.0**21
 
 
@@ -65,7 +65,7 @@ def test_without_a_finite_element_there_is_no_size(value):
     from tapml_tui.carve.measure import measure
 
     measured = measure(np.array(value, np.float16), (against(value),))
-    assert measured == (None, None, (Floor(0.0, 0.0, "float64", 0.0),))
+    assert measured == (None, None, (Floor(0.0, 0.0, "float64", 0.0, 0.0),))
 
 
 @pytest.mark.parametrize("name", ["int64", "bool", "uint8"])
@@ -100,7 +100,14 @@ def test_where_there_is_no_replay_the_bound_stands():
     bound, both = measure(value, (Against(None, bounded=True), against([8.0, 1e-3], bounded=True))).floors
     assert bound == Floor(BOUND_ULPS * epsilon * 8, epsilon * math.sqrt(32), "bound")
     assert both == Floor(bound.max_abs + 1e-3, bound.rms + 1e-3 / math.sqrt(2), "bound")
-    assert math.isinf(both.ulps)
+    assert math.isinf(both.ulps) and math.isinf(both.excess)
+
+
+def test_half_a_unit_is_owed_and_no_excess():
+    from tapml_tui.carve.measure import measure
+
+    (floor,) = measure(np.array([1.0, 2.0], np.float32), (against([1 + 2**-24, 2.0]),)).floors
+    assert (floor.ulps, floor.excess) == (0.5, 0.0)
 
 
 def test_large_tensors_are_measured_as_small_ones():
@@ -115,4 +122,6 @@ def test_large_tensors_are_measured_as_small_ones():
     assert measured.rms == pytest.approx(np.sqrt(np.square(value, dtype=np.float64).mean()))
     assert measured.floors[0].max_abs == error.max()
     assert measured.floors[0].rms == pytest.approx(np.sqrt(np.square(error).mean()))
-    assert measured.floors[0].ulps == pytest.approx((error / np.spacing(np.abs(value)).astype(np.float64)).max())
+    units = np.spacing(np.abs(value)).astype(np.float64)
+    assert measured.floors[0].ulps == pytest.approx((error / units).max())
+    assert measured.floors[0].excess == pytest.approx((error - units / 2).max())
