@@ -121,7 +121,11 @@ class Comparer:
     def with_source(self, visit: Visit, outcome: Outcome, expected: Outcome) -> list[Comparison]:
         """Compare with the source's result on the same inputs, by the isolated floor for inputs of that size."""
         recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
-        sizes = [(_size(before), _size(now)) for before, now in zip(recorded, visit.inputs, strict=True)]
+        sizes = [
+            (_size(before), _size(now))
+            for before, now in zip(recorded, visit.inputs, strict=True)
+            if before is None or not before.same_content(now)
+        ]
         comparisons: list[Comparison] = []
         for place, value in enumerate(visit.binding.values):
             reference, actual = load(expected.outputs[place]), load(outcome.outputs[place])
