@@ -15,7 +15,22 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.diagnosis import moves, regions, rounding, rows, scaled, slices, specials, values
+from tapml_tui.compare.diagnosis import (
+    ceilings,
+    masks,
+    moves,
+    regions,
+    rounding,
+    rows,
+    scaled,
+    slices,
+    specials,
+    values,
+    variants,
+)
+from tapml_tui.compare.diagnosis import (
+    stale as staleness,
+)
 from tapml_tui.compare.diagnosis.evidence import AllowanceLaw, Evidence, gather
 from tapml_tui.compare.diagnosis.result import Diagnosis
 
@@ -25,11 +40,16 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (specials.not_a_number,),
     (values.constant,),
     (specials.overflow, specials.garbage),
+    (masks.mask,),
     (
+        staleness.stale,
+        staleness.copied,
+        staleness.bias_input,
+        variants.done_wrongly,
         values.scale,
         values.offset,
         values.lost_sign,
-        values.saturated,
+        ceilings.saturated,
         moves.layouts,
         moves.shifted,
         moves.reversed_axis,

@@ -86,14 +86,14 @@ class Evidence:
 
     @cached_property
     def sample(self) -> npt.NDArray[np.intp]:
-        """Flat indices: some that fail and some of all, so that weak and rare errors both show."""
-        generator = np.random.default_rng(0)
-        failing = np.flatnonzero(self.bad)
-        if failing.size > _SAMPLE // 2:
-            failing = generator.choice(failing, _SAMPLE // 2, replace=False)
+        """Flat indices: those that are off most, and some of all, so that weak and rare errors both show."""
         size = self.reference.size
-        some = np.arange(size) if size <= _SAMPLE else generator.integers(0, size, _SAMPLE // 2)
-        return np.unique(np.concatenate([failing, some]))
+        if size <= _SAMPLE:
+            return np.arange(size)
+        loudness = np.abs(self.error).reshape(-1)
+        loudest = np.argpartition(loudness, size - _SAMPLE // 2)[size - _SAMPLE // 2 :]
+        some = np.random.default_rng(0).integers(0, size, _SAMPLE // 2)
+        return np.unique(np.concatenate([loudest, some]))
 
     def part(self, chosen: Sequence[npt.NDArray[np.intp]]) -> Evidence:
         """The evidence of some slices of each axis; it knows no inputs."""

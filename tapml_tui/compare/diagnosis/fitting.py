@@ -23,7 +23,7 @@ UNEXPLAINED = 0.15
 times the largest benign error, so that noise makes less than (1/2)**2 of even the weakest failure,
 and of an average one far less."""
 
-_SCREEN = 0.6
+_SCREEN = 0.4
 _DEVIATION = 0.3
 _SIGMAS = 7.0
 _SHORT = 64

@@ -90,7 +90,7 @@ def _layouts(evidence: Evidence) -> Iterator[_Move]:
             )
             if axis > 0 and shape[axis - 1] > 1:  # (row, head, feature) against (head, row, feature)
                 swapped = (*range(axis - 1), axis, axis - 1, *range(axis + 1, len(shape) + 1))
-                words = f"transposed: {plural(evidence.names[axis - 1])} and {outer} groups of {inner} {names} are exchanged"
+                words = f"transposed: {plural(evidence.names[axis - 1])} and {outer} groups of {inner} {names}"
                 yield _Move(Kind.TRANSPOSED, words, (*before, outer, inner, *after), swapped)
                 back = (*before[:-1], outer, before[-1], inner, *after)
                 yield _Move(Kind.TRANSPOSED, words, back, swapped)

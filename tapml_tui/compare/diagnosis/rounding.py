@@ -93,7 +93,7 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
     if not 0.0 < absolute < 0.1 * values or not _structureless(error, root / evidence.allowance):
         return None
     unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if absolute > 0.3 * 2.0**-bits * values), "")
-    words = f"the error looks like rounding, {number(absolute / values)} of the values in the mean, without bias or structure"
+    words = f"the error looks like rounding, {number(absolute / values)} of the values, without bias or structure"
     reason = (
         f"a sum or a function in a narrower dtype, as if in {unit}"
         if unit

@@ -14,6 +14,7 @@ _MOST = 512
 _COLUMNS = 1024
 _FEWEST = 6
 _BETTER = 0.5
+_SURE = 30.0
 
 
 def taken_from_others(evidence: Evidence) -> Diagnosis | None:
@@ -22,24 +23,26 @@ def taken_from_others(evidence: Evidence) -> Diagnosis | None:
     for axis, size in enumerate(evidence.shape):
         if not 3 <= size <= _MOST or evidence.reference.size // size < _FEWEST:
             continue
-        source = _matched(evidence, axis)
+        source, sure = _matched(evidence, axis)
         moved = np.flatnonzero(source != np.arange(size))
         if not moved.size:
             continue
         found = fit_blend(evidence, evidence.reference.take(source, axis))
         if found is not None and (best is None or found.residual < best.residual):
-            kind, words = _described(evidence, axis, source, moved)
+            kind, words = _described(evidence, axis, source, sure)
             best = Diagnosis(kind, words + blended(found.coefficient), found.residual, 1.0 + moved.size)
     return best
 
 
 def _described(
-    evidence: Evidence, axis: int, source: npt.NDArray[np.intp], moved: npt.NDArray[np.intp]
+    evidence: Evidence, axis: int, source: npt.NDArray[np.intp], sure: npt.NDArray[np.bool_]
 ) -> tuple[Kind, str]:
+    moved = np.flatnonzero(source != np.arange(source.size))
     name, kept = evidence.names[axis], evidence.kept[axis]
     names = f"{plural(name)} (axis {axis})"
     first = f"{name} {int(kept[moved[0]])} holds what belongs in {name} {int(kept[source[moved[0]]])}"
-    if np.unique(source).size < source.size:
+    known = source[sure]  # noise alone gives two slices the same source
+    if np.unique(known).size < known.size or not known.size:
         if moved.size == 1:
             return Kind.WRONG_INDEX, f"{first} (axis {axis}), as by a wrong index; all others agree"
         if np.unique(source[moved]).size == 1 and moved.size >= source.size - 1:
@@ -51,11 +54,14 @@ def _described(
     return Kind.PERMUTED, f"{moved.size} of {source.size} {names} are in another order: {first}"
 
 
-def _matched(evidence: Evidence, axis: int) -> npt.NDArray[np.intp]:
+def _matched(evidence: Evidence, axis: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
     """For every slice the one that it seems to be taken from, itself where nothing is better.
 
     For slices i and j the error of i is compared with `weight * (reference j - reference i)`; all sums
     over elements are matrix products. The weight is the same for all.
+
+    Returns:
+        The sources, and for which slices no other one comes near.
     """
     error, values, allowance = (_as_rows(evidence, array, axis) for array in (
         evidence.error, np.where(evidence.finite, evidence.reference, 0.0), evidence.allowance,
@@ -74,10 +80,15 @@ def _matched(evidence: Evidence, axis: int) -> npt.NDArray[np.intp]:
     explained = share[rows, source]
     loud = explained >= 0.25 * explained.max()
     strength = float(np.median((cross / np.where(usable, energy, 1.0))[rows, source][loud]))
-    # With the strength known, the best source is the one that leaves least over.
+    # With the strength known, the best source is the one that leaves least over; staying saves nothing.
     saved = np.where(usable, 2.0 * strength * cross - strength**2 * energy, 0.0)
+    saved[rows, rows] = 0.0
     source = np.argmax(saved, axis=1)
-    return np.asarray(np.where(saved[rows, source] > _BETTER * total, source, rows))
+    gained = saved[rows, source]
+    source = np.where(gained > _BETTER * total, source, rows)
+    second = np.partition(saved, -2, axis=1)[:, -2]
+    noise = float(np.median(total - saved[rows, source])) / error.shape[1]
+    return source, saved[rows, source] - np.where(source == rows, np.maximum(gained, second), second) > _SURE * noise
 
 
 def _as_rows(evidence: Evidence, array: Floats, axis: int) -> Floats:

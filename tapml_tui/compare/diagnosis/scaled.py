@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import Fit, fit
@@ -89,7 +90,7 @@ def _forms(gain: Floats) -> Iterator[Slices]:
     if most <= 0.0:
         return
 
-    def enough(chosen: Floats) -> bool:
+    def enough(chosen: npt.NDArray[np.intp]) -> bool:
         return 0 < chosen.size < size and float(gain[chosen].sum()) >= (1.0 - _MISSED) * most
 
     one = np.array([int(np.argmax(gain))])

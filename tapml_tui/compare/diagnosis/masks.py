@@ -1,0 +1,52 @@
+"""A mask seen in the values: what it hides in the reference is not hidden, or the reverse."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis.evidence import Evidence
+from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
+
+_HIDDEN = -1e4
+_FEWEST = 4
+
+
+def mask(evidence: Evidence) -> Diagnosis | None:
+    """Elements that the reference hides (zero, -inf, or the most negative number) have values."""
+    for hidden_there, hidden_here in (
+        (_below(evidence.reference), _below(evidence.actual)),
+        (evidence.reference == 0.0, evidence.actual == 0.0),
+    ):
+        found = _compared(evidence, hidden_there, hidden_here)
+        if found is not None:
+            return found
+    return None
+
+
+def _below(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    return np.asarray(values <= _HIDDEN)
+
+
+def _compared(evidence: Evidence, there: npt.NDArray[np.bool_], here: npt.NDArray[np.bool_]) -> Diagnosis | None:
+    count, size = int(np.count_nonzero(there)), there.size
+    if not _FEWEST <= count <= size - _FEWEST:
+        return None
+    if np.array_equal(here, ~there):
+        return Diagnosis(
+            Kind.MASK, f"the mask is inverted: the {count} elements that it hides are the ones with values"
+        )
+    shape = f" ({words})" if (words := _triangle(there)) else ""
+    differs = np.abs(np.where(np.isfinite(evidence.actual), evidence.actual, 0.0)) > evidence.allowance
+    # A softmax without its mask is also normalised by more: what is not hidden loses.
+    if np.count_nonzero(here & there) == 0 and np.count_nonzero(differs & there) > 0.9 * count:
+        return Diagnosis(Kind.MASK, f"the mask is missing: {count} of {size} elements that it hides{shape} have values")
+    return None
+
+
+def _triangle(hidden: npt.NDArray[np.bool_]) -> str:
+    if hidden.ndim < 2 or hidden.shape[-1] != hidden.shape[-2]:
+        return ""
+    rows = hidden.shape[-1]
+    above = np.triu(np.ones((rows, rows), bool), 1)
+    return "the causal triangle" if bool((hidden.reshape(-1, rows, rows) == above).all()) else ""

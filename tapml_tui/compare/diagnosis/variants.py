@@ -1,0 +1,74 @@
+"""The operator done wrongly: recomputed from its inputs in the ways in which kernels get it wrong.
+
+Static arguments (which axis, which stride) are not known here: they are tried, and the ones with which the
+operator gives the reference are the right ones. Where none does, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.diagnosis import attention, elementwise, norms, products, reductions
+from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.fitting import fit, promising
+from tapml_tui.compare.diagnosis.result import Diagnosis
+from tapml_tui.compare.diagnosis.variant import LIMIT, Variant, matches
+from tapml_tui.compare.diagnosis.words import blended
+
+Maker: TypeAlias = Callable[[list[npt.NDArray[Any]], Floats], Iterator[tuple[Floats, Iterator[Variant]]]]
+
+_MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
+    (("softmax",), reductions.softmax),
+    (("cumsum",), reductions.cumsum),
+    (("mean", "sum", "amax", "amin"), reductions.reduction),
+    (("layer_norm", "rms_norm"), norms.normalized),
+    (("batch_norm",), norms.batch_norm),
+    (("linear", "matmul", "addmm", "bmm", "mm"), products.linear),
+    (("conv",), products.convolution),
+    (("attention",), attention.attention),
+    (("where", "masked_fill"), elementwise.chosen),
+    (("embedding", "index_select", "gather"), elementwise.looked_up),
+    (
+        ("gelu", "silu", "relu", "tanh", "sigmoid", "exp", "erf", "hardtanh", "softplus", "elu", "mish"),
+        elementwise.curve,
+    ),
+)
+
+
+def done_wrongly(evidence: Evidence) -> Diagnosis | None:
+    """One of the known ways to get this operator wrong."""
+    if not evidence.whole or not evidence.inputs:
+        return None
+    best: Diagnosis | None = None
+    for right, variants in _bases(evidence):
+        for variant in variants:
+            if variant.values.shape != evidence.shape:
+                continue
+            direction = np.where(np.isfinite(variant.values) & np.isfinite(right), variant.values - right, 0.0)
+            if not promising(evidence, direction.reshape(-1)[evidence.sample]):
+                continue
+            found = fit(evidence, direction)
+            if found is None or not 0.0 < found.coefficient < 1.05:
+                continue
+            if best is None or found.residual < best.residual:
+                best = Diagnosis(variant.kind, variant.words + blended(found.coefficient), found.residual, 0.5)
+        break
+    return best
+
+
+def _bases(evidence: Evidence) -> Iterator[tuple[Floats, Iterator[Variant]]]:
+    """What gives the reference, and what goes wrong with it."""
+    name = evidence.operator.split(".")[1] if "." in evidence.operator else evidence.operator
+    if sum(array.size for array in evidence.inputs) > LIMIT:
+        return
+    wide = [array if array.dtype.kind in "biu" else array.astype(np.float64) for array in evidence.inputs]
+    for words, maker in _MAKERS:
+        if any(word in name for word in words):
+            for right, variants in maker(wide, evidence.reference):
+                if right.size == evidence.reference.size and matches(right, evidence.reference):
+                    yield right.reshape(evidence.shape), variants
+            return
