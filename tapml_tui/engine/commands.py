@@ -34,11 +34,12 @@ class BreakpointKind(StrEnum):
     PATH = "path"  # pattern is a glob over paths; what lies below a path that matches belongs to it
     MISMATCH = "mismatch"  # the first mismatch
     NAN = "nan"  # the first NaN
+    CONDITION = "condition"  # pattern is a condition over metrics, see `conditions`
 
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """Stop before a node that matches; for MISMATCH and NAN, after the node that shows it."""
+    """Stop before a node that matches; for MISMATCH, NAN and CONDITION, after the node that shows it."""
 
     kind: BreakpointKind
     pattern: str = ""
@@ -140,6 +141,55 @@ class RunNodes:
     nodes: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Force:
+    """Give the consumers of a node its recorded value, or what a file says; `SetBackend` takes that back.
+
+    `file`: a .npy of the recorded shape and dtype that stands for its first output; None: the recorded value.
+    """
+
+    node: int
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindBlame:
+    """Find a minimal set of the nodes on the target that breaks the model's answer, and prove it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    """Move signature after signature to the target, as long as carved tests pass and the answer holds.
+
+    `again`: also what the ledger knows already.
+    """
+
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetOutputKind:
+    """Judge an output of the model as "logits", "class", "embedding" or "tensor" (`end_to_end.Kind`)."""
+
+    output: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetNote:
+    """Write a note on a node; an empty one removes it."""
+
+    node: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFolds:
+    """Remember which folds of the tree are closed, by path: the engine keeps it, a screen knows what it means."""
+
+    closed: tuple[str, ...]
+
+
 Command: TypeAlias = (
     Step
     | SetBackend
@@ -153,4 +203,10 @@ Command: TypeAlias = (
     | Describe
     | FetchWhole
     | RunNodes
+    | Force
+    | FindBlame
+    | Migrate
+    | SetOutputKind
+    | SetNote
+    | SetFolds
 )

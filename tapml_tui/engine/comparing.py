@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tapml_tui.compare import Comparison, Status, compare
-from tapml_tui.compare.bound import magnitude, rounding_bound, scaled
+from tapml_tui.compare.bound import magnitude, scaled
 from tapml_tui.compare.indices import compare_indices
 from tapml_tui.compare.precision import precision
 from tapml_tui.engine.commands import Mode
@@ -89,8 +89,8 @@ class Comparer:
     def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
         value = visit.binding.values[place]
         chosen = self._chosen(visit, place, arrays, inputs, mode)
-        floor, terms = _floor(visit, value, arrays[0], mode), visit.terms(value, mode)
-        return chosen or compare(*arrays, floor=floor, terms=terms)
+        floor, terms = _floor(value, arrays[0], mode), visit.terms(value, mode)
+        return chosen or compare(*arrays, floor=floor, terms=terms, chained=mode is Mode.CHAINED)
 
     def _chosen(
         self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
@@ -107,7 +107,8 @@ class Comparer:
             pointed_into = self._references.value(visit.view.case, visit.binding.operands[choice.values])
             floor = pointed_into.chained or EXACT
         terms = visit.terms(visit.binding.values[place], mode)
-        return compare_indices(values, *arrays, choice.dim, floor=floor, terms=terms)
+        chained = mode is Mode.CHAINED
+        return compare_indices(values, *arrays, choice.dim, floor=floor, terms=terms, chained=chained)
 
     def acquitted(self, visit: Visit, outcome: Outcome) -> bool:
         """Whether a chained result is so near to the recorded one that no wrong kernel can be behind it.
@@ -132,7 +133,7 @@ class Comparer:
             if reference is None or actual is None or not_comparable(value):
                 continue
             chosen = self._chosen(visit, place, (reference, actual), visit.inputs, Mode.ISOLATED)
-            floor = _floor(visit, value, reference, Mode.ISOLATED)
+            floor = _floor(value, reference, Mode.ISOLATED)
             if floor is not None and floor.origin == "float64":
                 was = _size(self._references.stored(value))
                 floor = scaled(floor, [*sizes, (was, magnitude(reference))])
@@ -161,14 +162,12 @@ def _size(stored: Stored | None) -> float:
     return magnitude(array) if array is not None else 0.0
 
 
-def _floor(visit: Visit, value: Value, reference: np.ndarray, mode: Mode) -> Floor | None:
-    """The recorded floor of a value; where there is none, what rounding alone may do."""
+def _floor(value: Value, reference: np.ndarray, mode: Mode) -> Floor | None:
+    """The recorded floor of a value, if there is one."""
     recorded = value.chained if mode is Mode.CHAINED and value.chained is not None else value.isolated
-    if recorded is None:
-        return rounding_bound(reference, visit.terms(value, Mode.ISOLATED))
-    if mode is Mode.CHAINED and recorded.origin == "exact" and precision(reference.dtype) is not None:
+    if recorded is not None and mode is Mode.CHAINED and recorded.origin == "exact" and precision(reference.dtype):
         # The source moved values that it had computed exactly; the target's may be off by their rounding.
-        return Floor(0.0, 0.0, "bound")
+        return Floor(0.0, 0.0, "bound", 0.0, 0.0)
     return recorded
 
 

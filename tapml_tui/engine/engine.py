@@ -6,10 +6,11 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from tapml_tui.backends.protocol import (
@@ -24,19 +25,19 @@ from tapml_tui.backends.protocol import (
     State,
 )
 from tapml_tui.engine.announcing import Announcer
+from tapml_tui.engine.applying import apply, begin
 from tapml_tui.engine.commands import (
     Command,
     Describe,
-    FetchWhole,
+    Force,
     Interrupt,
     Mode,
     Retry,
-    Rewind,
-    RunNodes,
     SelectCase,
     SetBackend,
+    SetFolds,
     SetMode,
-    Step,
+    SetNote,
     ToggleBreakpoint,
     Undo,
 )
@@ -53,7 +54,7 @@ from trace_format import Trace, TraceError
 EVENT_INTERVAL = 0.03
 """Seconds between events of a run: two frames of a screen. A command's answer never waits."""
 
-BETWEEN_NODES = (SetBackend, Undo, ToggleBreakpoint)
+BETWEEN_NODES = (SetBackend, Undo, ToggleBreakpoint, Force, SetNote, SetFolds)
 """What is carried out in the middle of a run, when no other command was given before it."""
 
 TURN = 0.02
@@ -96,6 +97,7 @@ class Engine(Reader):
         fetch_limit: int = 64 << 20,
         reuse: bool = True,
         initial: str | None = None,
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Open a session; nothing runs before `start`.
 
@@ -109,6 +111,7 @@ class Engine(Reader):
             fetch_limit: Outputs of more bytes than this stay on their backend until `FetchWhole`.
             reuse: Whether what earlier sessions computed counts.
             initial: Where nodes are placed at first; the first backend that is not the source.
+            names: What the ledger calls backends, by id: "llvm @loopback".
 
         Raises:
             TraceError: If there is no case, or no file for the results.
@@ -126,6 +129,7 @@ class Engine(Reader):
         targets = [one for one in self._backends if one != SOURCE]
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
+        self._session.names = names
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)
@@ -266,49 +270,29 @@ class Engine(Reader):
             self._answer(submitted.ticket, stopped_by(error, self._on_event))
 
     def _dispatch(self, submitted: _Submitted) -> None:
-        session, command = self._session, submitted.command
-        match command:
-            case Step():
-                self._run = session.step(command)
-            case RunNodes(nodes):
-                self._run = session.visit_all(nodes)
-            case FetchWhole(node):
-                self._run = session.fetch_whole(node)
-            case Retry(start, stop):
-                self._run = self._retry(start, stop)
-            case _:
-                self._answer(submitted.ticket, self._at_once(command))
-                return
-        self._running, self._awaited = submitted, None
+        command = submitted.command
+        run = self._retry(command) if isinstance(command, Retry) else begin(self._session, command)
+        if run is not None:  # else one may be under way, which this command came in between
+            self._run, self._running, self._awaited = run, submitted, None
+        else:
+            self._answer(submitted.ticket, self._at_once(command))
 
     def _at_once(self, command: Command) -> Stopped:
-        session = self._session
         match command:
-            case SetBackend(start, stop, backend, kernel):
-                return self._announced_after(session.put(start, stop, backend, kernel))
-            case Undo():
-                return self._announced_after(session.undo())
-            case SetMode(mode):
-                return self._announced_after(session.select(session.view.case, mode))
-            case SelectCase(case):
-                return self._announced_after(session.select(case, session.view.mode))
             case Interrupt():
                 return self._interrupt()
             case Describe(node):
                 return self._describe(node)
-            case ToggleBreakpoint(breakpoint_):
-                return session.toggle(breakpoint_)
-            case Rewind():
-                at_start = session.cursor == 0
-                session.cursor = 0
-                return Stopped(StopReason.START, "already at the start" if at_start else "")
-        return Stopped(StopReason.REFUSED, f"unknown command {type(command).__name__}")
+        stopped = apply(self._session, command)
+        if isinstance(command, SetBackend | Force | Undo | SetMode | SelectCase):
+            self._announcer.begin()
+        return stopped or Stopped(StopReason.REFUSED, f"unknown command {type(command).__name__}")
 
-    def _retry(self, start: int | None, stop: int | None) -> Waiting[Stopped]:
+    def _retry(self, command: Retry) -> Waiting[Stopped]:
         lost = [one for one, status in self._states.items() if status.state in (State.LOST, State.FAILED)]
         for backend in self._backends.values():
             backend.restart()  # where all is well it does nothing
-        nodes = self._session.to_retry(start, stop)
+        nodes = self._session.to_retry(command.start, command.stop)
         if not nodes:
             message = f"starting {', '.join(lost)} again" if lost else "nothing to retry"
             return Stopped(StopReason.DONE, message)
@@ -363,17 +347,13 @@ class Engine(Reader):
 
     def _end(self, stopped: Stopped) -> None:
         running, self._run, self._awaited, self._running = self._running, None, None, None
-        self._session.progress = self._session.node = None
+        self._session.progress, self._session.node, self._session.activity = None, None, ""
         if running is not None:
             self._answer(running.ticket, stopped)
 
     def _answer(self, ticket: int, stopped: Stopped) -> None:
         self._stopped = stopped
         self._tell(ticket, stopped.message)
-
-    def _announced_after(self, stopped: Stopped) -> Stopped:
-        self._announcer.begin()
-        return stopped
 
     # Events
 

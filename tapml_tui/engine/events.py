@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tapml_tui.backends.protocol import BackendStatus, Bytes, KernelText, LogLine, TensorSpec
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Breakpoint, Mode
+
+if TYPE_CHECKING:
+    from tapml_tui.engine.answering import Answer
+    from tapml_tui.engine.blaming import BlameReport
+    from tapml_tui.engine.ledger import LedgerEntry
 
 
 class StopReason(StrEnum):
@@ -56,6 +61,9 @@ class Snapshot:
         backends: State of each backend.
         stopped: Why it stopped last.
         message: A sentence for the user, or "".
+        answer: The end-to-end verdict of the case, in a chained run; None before there is one.
+        blame: Who breaks the answer, once that was asked.
+        migrated: What became of each signature, once it was migrated.
     """
 
     generation: int
@@ -70,6 +78,9 @@ class Snapshot:
     backends: tuple[BackendStatus, ...]
     stopped: StopReason
     message: str = ""
+    answer: Answer | None = None
+    blame: BlameReport | None = None
+    migrated: tuple[LedgerEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,18 @@ drive everything and an interrupt can come at any moment.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeGuard, TypeVar
 
 from tapml_tui.backends.protocol import Backend, Failed, Stage
+from tapml_tui.engine.forcing import CannotForce, read_forced
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
-from tapml_tui.engine.values import Outcome, References, Stored
+from tapml_tui.engine.values import Outcome, References, Stored, raw_bytes
 from tapml_tui.engine.view import View
 from trace_format import Trace
 from trace_format.model import InputRef, NodeRef
@@ -96,6 +98,31 @@ class Executor:
         return all(
             theirs is not None and ours.same_content(theirs) for ours, theirs in zip(inputs, recorded, strict=True)
         )
+
+    def check_forced(self, case: int, node: int, file: str | None) -> None:
+        """Whether a node's value can be forced.
+
+        Raises:
+            CannotForce: If not.
+        """
+        binding = self.bindings.get(case, node)
+        if isinstance(binding, Unbound):
+            raise CannotForce(f"nothing to force: {binding.reason}")
+        if file is not None:
+            read_forced(file, binding.unit.outputs[0])
+        elif any(value.tensor is None for value in binding.values):
+            raise CannotForce("its value was not recorded")
+
+    def forced(self, view: View, node: int, binding: Binding, file: str) -> Stored:
+        """The value in a file, copied into the run: what becomes of the file later changes nothing.
+
+        Raises:
+            CannotForce: If it does not fit (any more).
+        """
+        array = read_forced(file, binding.unit.outputs[0])
+        version = hashlib.sha256(raw_bytes(array)).hexdigest()
+        label = Label(view.graph.node_id(node), self._trace.cases[view.case].name, REFERENCE, file, version)
+        return self._store.put(label, binding.unit, array)
 
     def _recorded(self, view: View, binding: Binding, inputs: Sequence[Stored]) -> tuple[Stored, ...]:
         """The recorded outputs, if these are the recorded inputs and all of them were recorded."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from tapml_tui.backends.protocol import Failed, Stage
 from tapml_tui.compare import Status, Verdict
@@ -14,6 +15,7 @@ from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.comparing import Comparer, Visit, comparisons_of, ties
 from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
+from tapml_tui.engine.forcing import CannotForce
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.units import Binding, Unbound, executed, not_comparable
 from tapml_tui.engine.values import Outcome, Stored, load, raw_bytes
@@ -41,7 +43,7 @@ class Judge:
             self._skip(view, node, binding.reason)
             return
         if backend == REFERENCE:
-            self._skip(view, node, "placed on the recorded value")
+            self._force(view, node, binding)
             return
         if not executed(binding, view.mode):
             self._skip(view, node, next(filter(None, map(not_comparable, binding.values))))
@@ -203,8 +205,21 @@ class Judge:
         backend, kernel = view.placement.of(node), view.placement.kernels.get(node)
         view.commit(NodeResult(node, backend, Status.NOT_RUN, reason=reason), Computed(backend, kernel, (), (), {}))
 
-    def _skip(self, view: View, node: int, reason: str) -> None:
-        """A node that is not executed hands on what was recorded."""
+    def _force(self, view: View, node: int, binding: Binding) -> None:
+        """A node that hands on its recorded value, or what a file says."""
+        file = view.placement.kernels.get(node)
+        if file is None:
+            self._skip(view, node, "placed on the recorded value")
+            return
+        try:
+            forced = self._executor.forced(view, node, binding, file)
+        except CannotForce as error:
+            self.give_up(view, node, str(error))
+            return
+        self._skip(view, node, f"forced to {file}", {binding.outputs[0]: forced})
+
+    def _skip(self, view: View, node: int, reason: str, forced: Mapping[int, Stored] = MappingProxyType({})) -> None:
+        """A node that is not executed hands on what was recorded, or what is forced."""
         binding = self._executor.bindings.get(view.case, node)
         outputs: dict[int, Stored] = {}
         if isinstance(binding, Binding):
@@ -212,6 +227,7 @@ class Judge:
                 stored = self._executor.references.stored(value)
                 if stored is not None:
                     outputs[output] = stored
+        outputs.update(forced)
         backend, kernel = view.placement.of(node), view.placement.kernels.get(node)
         result = NodeResult(node, backend, Status.NOT_RUN, reason=reason)
         view.commit(result, Computed(backend, kernel, (), (), outputs))

@@ -56,6 +56,19 @@ class Placement:
         self._replace_kernels(start, stop, kernels)
         return True
 
+    def assign(self, backend: np.ndarray, *, remember: bool = True) -> bool:
+        """Put every node where `backend` says, on shared kernels; whether that changes anything.
+
+        `remember`: whether `undo` takes it back.
+        """
+        if bool((self.backend == backend).all()) and not self.kernels:
+            return False
+        if remember:
+            self._history.append((0, self.backend.copy(), dict(self.kernels)))
+        self.backend[:] = backend
+        self.kernels.clear()
+        return True
+
     def undo(self) -> tuple[int, int] | None:
         """Take the last change back; the range that it had changed, or None if there is none."""
         if not self._history:

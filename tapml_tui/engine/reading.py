@@ -47,6 +47,15 @@ class Reader:
         """What became of a node in the present case and mode, or None if it has not run."""
         return self._session.view.results.get(node)
 
+    def note(self, node: int) -> str:
+        """What the user wrote on a node, or ""."""
+        return self._session.notes.get(self.graph.node_id(node), "")
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Paths of the folds that are closed, as the screen said."""
+        return self._session.folds
+
     def unit(self, node: int) -> Unit:
         """What a backend executes for a node: a unit without outputs where there is nothing to execute."""
         binding = self._executor.bindings.get(self._session.view.case, node)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tapml_tui.backends.protocol import Unit
 from tapml_tui.compare.result import Status, Verdict
+from tapml_tui.engine.answering import Answer, Answers
 from tapml_tui.engine.breakpoints import Breakpoints, said
 from tapml_tui.engine.commands import Breakpoint, Mode, Step
+from tapml_tui.engine.conditions import BadCondition
 from tapml_tui.engine.events import NodeResult, StopReason
 from tapml_tui.engine.executor import Executor, Waiting
+from tapml_tui.engine.forcing import CannotForce
+from tapml_tui.engine.investigating import Investigator
 from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.naming import name_of
+from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.units import DAMAGED, Binding, executed
@@ -49,6 +54,12 @@ class Session:
         breakpoints: What is set.
         progress: (done, total) of the run under way.
         node: Node under way.
+        activity: What takes so long, or "".
+        names: What the ledger calls backends, by id.
+        answers: Judges what the model answers.
+        notes: The user's, by node id.
+        folds: Paths of the folds that are closed on the screen.
+        investigator: Answers questions that take many runs.
     """
 
     def __init__(self, trace: Trace, executor: Executor, backend_ids: Sequence[str], initial: str, mode: Mode) -> None:
@@ -62,7 +73,23 @@ class Session:
         self.breakpoints = Breakpoints()
         self.progress: tuple[int, int] | None = None
         self.node: int | None = None
+        self.activity = ""
+        self.names: Mapping[str, str] = {}
         self.view = self._views.get(0, mode)
+        self.answers = Answers(trace, executor.references, executor.bindings)
+        self.notes: dict[str, str] = {}
+        self.folds: tuple[str, ...] = ()
+        self.investigator = Investigator(trace, executor, self._views, self.answers)
+
+    @property
+    def graph_number(self) -> int:
+        """Index of the graph of the present case."""
+        return self._trace.cases[self.view.case].graph
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the model answers in the present case."""
+        return self.answers.now(self._views.get(self.view.case, Mode.CHAINED))
 
     @property
     def cursor(self) -> int:
@@ -85,7 +112,10 @@ class Session:
 
     def toggle(self, breakpoint_: Breakpoint) -> Stopped:
         """Set or remove a breakpoint."""
-        is_set = self.breakpoints.toggle(breakpoint_)
+        try:
+            is_set = self.breakpoints.toggle(breakpoint_)
+        except BadCondition as error:
+            return Stopped(StopReason.REFUSED, f"no breakpoint: {error}")
         self._mark_breakpoints()
         return Stopped(StopReason.DONE, f"{said(breakpoint_)}: {'set' if is_set else 'removed'}")
 
@@ -97,7 +127,7 @@ class Session:
             return Stopped(StopReason.REFUSED, str(error))
         if not changed:
             return Stopped(StopReason.DONE, f"already on {backend}")
-        self._switches.append(self._trace.cases[self.view.case].graph)
+        self._switches.append(self.graph_number)
         self._placed(self._switches[-1], start, stop)
         return Stopped(StopReason.STEP, f"{name_of(self.view.graph, start, stop)}: on {backend} now")
 
@@ -112,6 +142,28 @@ class Session:
         self._placed(graph, *changed)
         now = " and ".join(placement.backend_ids[int(one)] for one in np.unique(placement.backend[slice(*changed)]))
         return Stopped(StopReason.STEP, f"{name_of(self._trace.graphs[graph], *changed)}: back on {now}")
+
+    def force(self, node: int, file: str | None) -> Stopped:
+        """Hand on the recorded value of a node, or that of a file."""
+        if not 0 <= node < len(self.view.graph):
+            return Stopped(StopReason.REFUSED, f"there is no node {node}")
+        try:
+            self._executor.check_forced(self.view.case, node, file)
+        except CannotForce as error:
+            return Stopped(StopReason.REFUSED, str(error))
+        done = self.put(node, node + 1, REFERENCE, file)
+        value = "its recorded value" if file is None else file
+        return Stopped(done.reason, f"{self.view.graph.node_id(node)}: {value} is forced")
+
+    def place(self, graph: int, backend: np.ndarray, *, undo_with_last: bool = False) -> None:
+        """Put every node of a graph where `backend` says.
+
+        `undo_with_last`: one `undo` takes this back together with what was placed before it.
+        """
+        if self._views.placement(graph).assign(backend, remember=not undo_with_last):
+            if not undo_with_last:
+                self._switches.append(graph)
+            self._placed(graph, 0, len(backend))
 
     def _placed(self, graph: int, start: int, stop: int) -> None:
         self._views.placed(graph, start, stop)
@@ -215,7 +267,7 @@ class Session:
 
     def _stop_after(self, result: NodeResult) -> Stopped | None:
         name = self.view.graph.node_id(result.node)
-        if self.breakpoints.stops_after(result):
+        if self.breakpoints.stops_after(result, self.view.graph):
             return Stopped(StopReason.BREAKPOINT, f"{name}: {result.reason}")
         if result.status is Status.ERROR:
             return Stopped(StopReason.ERROR, f"{name}: {result.reason}")

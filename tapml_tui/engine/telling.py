@@ -46,12 +46,16 @@ def snapshot_of(
         backends=tuple(states),
         stopped=stopped.reason,
         message=message,
+        answer=session.answer,
+        blame=session.investigator.blame,
+        migrated=session.investigator.migrated,
     )
 
 
 def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
     """One line: the node under way, and how far compiling is."""
-    running = [session.view.graph.node_id(session.node)] if session.node is not None else []
+    running = [session.activity] if session.activity else []
+    running += [session.view.graph.node_id(session.node)] if session.node is not None else []
     return ", ".join([*running, *(f"compiling {one.done}/{one.total}" for one in compiling if one.done < one.total)])
 
 

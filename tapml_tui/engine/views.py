@@ -15,26 +15,31 @@ class Views:
 
     Attributes:
         placements: By graph: cases of one graph share it.
+        backend_ids: Where nodes can be placed.
     """
 
     def __init__(self, trace: Trace, backend_ids: Sequence[str], initial: str) -> None:
         """No view yet; every node will be on the backend `initial`."""
         self.placements: dict[int, Placement] = {}
         self._trace = trace
-        self._backend_ids = tuple(backend_ids)
+        self.backend_ids = tuple(backend_ids)
         self._initial = initial
         self._views: dict[tuple[int, Mode], View] = {}
 
     def get(self, case: int, mode: Mode) -> View:
         """What is known of a case in a mode."""
         number = self._trace.cases[case].graph
-        graph = self._trace.graphs[number]
-        if number not in self.placements:
-            self.placements[number] = Placement(len(graph), self._backend_ids, self._initial)
         if (case, mode) not in self._views:
             handed = self._handed(case, mode) if mode is Mode.CHAINED else {}
-            self._views[case, mode] = View(graph, case, mode, self.placements[number], handed)
+            self._views[case, mode] = View(self._trace.graphs[number], case, mode, self.placement(number), handed)
         return self._views[case, mode]
+
+    def placement(self, graph: int) -> Placement:
+        """Where the nodes of a graph are."""
+        if graph not in self.placements:
+            nodes = len(self._trace.graphs[graph])
+            self.placements[graph] = Placement(nodes, self.backend_ids, self._initial)
+        return self.placements[graph]
 
     def _handed(self, case: int, mode: Mode) -> dict[int, Callable[[], Origin]]:
         """Which inputs of a case are what an earlier case computes; looked up late, for there may be many cases."""
