@@ -8,10 +8,10 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help setup demo test check bench soak assets clean
+.PHONY: help setup demo test check bench bench-verdict soak assets clean
 
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.installed  ## make .venv with the program, torch (CPU), TVM and the test tools
 
@@ -44,6 +44,9 @@ soak: setup  ## the full counts, for hours; stop and start at will, the report i
 
 bench: setup  ## every number that we promise, as a ratio measured in one run
 	$(BIN)/python -m tests.bench
+
+bench-verdict: setup  ## wrong kernels found and false alarms raised, by us and by the criteria of others
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.verdict
 
 assets: setup  ## make the demo trace and the screenshots again
 	$(BIN)/python assets/make_demo.py

@@ -1,0 +1,393 @@
+"""What a wrong kernel computes, one function per kind: from the healthy result, or by the operator done wrongly.
+
+Each gets a `Making` and gives a function from an index to a float32. Where a number is drawn (which rows, which
+channel, how far), it is drawn from the seed in the kernel's name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tvm import te, tirx
+
+from tests.faults.arithmetic import Arithmetic
+from tests.faults.kit import COMPUTE, Kit
+from tests.faults.operators import number, sizes
+
+Element: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Making:
+    """A wrong kernel in the making.
+
+    Attributes:
+        operator: The function of `OPERATORS`.
+        values: Its arguments, `named` those by name.
+        good: The healthy result, float32.
+        memory: What lay in the output's memory before, in the output's dtype.
+        numbers: [strength, root mean square of the recorded result, a level of its magnitudes].
+        dtype: Of the output.
+        draw: Where it draws from.
+    """
+
+    operator: Callable[..., Any]
+    values: Sequence[Any]
+    named: dict[str, Any]
+    good: Any
+    memory: Any
+    numbers: Any
+    dtype: str
+    draw: random.Random
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the output."""
+        return sizes(self.good)
+
+    def bound(self) -> dict[str, Any]:
+        """The operator's arguments by name."""
+        return self._bound(None).arguments
+
+    def again(self, how: Arithmetic | None = None, **edits: Any) -> Element:
+        """The operator with another arithmetic, or with other arguments."""
+        bound = self._bound(Kit(how or Arithmetic()))
+        bound.arguments.update(edits)
+        return _wide(self.operator(*bound.args, **bound.kwargs))
+
+    def _bound(self, kit: Kit | None) -> inspect.BoundArguments:
+        bound = inspect.signature(self.operator).bind(kit, *self.values, **self.named)
+        bound.apply_defaults()
+        return bound
+
+    def old(self, *index: Any) -> Any:
+        """What lay there before."""
+        return self.memory(*index).astype(COMPUTE)
+
+    def background(self) -> Element:
+        """What an element has that was never written: zeros, or what lay there before."""
+        return self.draw.choice([lambda *i: number(0), self.old])
+
+
+def _wide(tensor: Any) -> Element:
+    return lambda *i: tensor(*i).astype(COMPUTE)
+
+
+def _inside(making: Making, chosen: Callable[..., Any], bad: Element) -> Element:
+    return lambda *i: te.if_then_else(chosen(*i), bad(*i), making.good(*i))
+
+
+def _at(index: Sequence[Any], dim: int, by: Any) -> tuple[Any, ...]:
+    dim %= len(index)
+    return (*index[:dim], by, *index[dim + 1 :])
+
+
+def _flat(index: Sequence[Any], shape: Sequence[int]) -> Any:
+    total: Any = 0
+    for at, size in zip(index, shape, strict=True):
+        total = total * size + at
+    return total
+
+
+def _unflat(flat: Any, shape: Sequence[int]) -> tuple[Any, ...]:
+    index: list[Any] = []
+    for size in reversed(shape):
+        index.insert(0, flat % size)
+        flat = flat // size
+    return tuple(index)
+
+
+def scale(making: Making) -> Element:
+    """A constant factor."""
+    factor = making.draw.choice([0.25, 0.5, 0.75, 1.25, 1.5, 2.0, 4.0])
+    return lambda *i: making.good(*i) * number(factor)
+
+
+def offset(making: Making) -> Element:
+    """A constant added to everything."""
+    share = making.draw.choice([-1, 1]) * making.draw.uniform(0.2, 1.0)
+    return lambda *i: making.good(*i) + making.numbers[1] * number(share)
+
+
+def _tail(making: Making, dim: int) -> tuple[int, int]:
+    """The size of a dimension, and where its last tile begins."""
+    size = making.shape[dim]
+    tiles = [tile for tile in (2, 3, 4, 7, 8, 12, 16, 24, 32, 48, 64, 128) if tile <= size // 2]
+    tile = making.draw.choice(tiles)
+    return size, size - (size % tile or tile)
+
+
+def tail_rows(making: Making) -> Element:
+    """The last rows were never written."""
+    _, start = _tail(making, -2)
+    return _inside(making, lambda *i: i[-2] >= start, making.background())
+
+
+def tail_columns(making: Making) -> Element:
+    """The last columns were never written."""
+    _, start = _tail(making, -1)
+    return _inside(making, lambda *i: i[-1] >= start, making.background())
+
+
+def tail_tile(making: Making) -> Element:
+    """The last tile of rows and columns was never written."""
+    (_, row), (_, column) = _tail(making, -2), _tail(making, -1)
+    return _inside(making, lambda *i: tirx.all(i[-2] >= row, i[-1] >= column), making.background())
+
+
+def every_kth(making: Making) -> Element:
+    """Every k-th column was never written: a lane of a vector."""
+    step = making.draw.choice([k for k in (2, 3, 4, 5, 7, 8, 16) if k <= making.shape[-1] // 2])
+    lane = making.draw.randrange(step)
+    return _inside(making, lambda *i: i[-1] % step == lane, making.background())
+
+
+def _one(making: Making, dim: int) -> Element:
+    """One slice of a dimension: never written, of another sign, or scaled."""
+    dim %= len(making.shape)
+    where = making.draw.randrange(making.shape[dim])
+    factor = making.draw.choice([-1.0, 0.5, 2.0])
+    bad = making.draw.choice([making.background(), lambda *i: making.good(*i) * number(factor)])
+    return _inside(making, lambda *i: i[dim] == where, bad)
+
+
+def one_row(making: Making) -> Element:
+    """One row of one matrix."""
+    outer = making.shape[:-1]
+    where = making.draw.randrange(math.prod(outer))
+    factor = making.draw.choice([-1.0, 0.5, 2.0])
+    bad = making.draw.choice([making.background(), lambda *i: making.good(*i) * number(factor)])
+    return _inside(making, lambda *i: _flat(i[:-1], outer) == where, bad)
+
+
+def one_head(making: Making) -> Element:
+    """One attention head."""
+    return _one(making, 1)
+
+
+def one_channel(making: Making) -> Element:
+    """One channel: dimension 1 of images, the last one elsewhere."""
+    images = making.operator.__name__ == "conv2d"
+    return _one(making, 1 if images else -1)
+
+
+def one_batch(making: Making) -> Element:
+    """One of the batch."""
+    return _one(making, 0)
+
+
+def transposed(making: Making) -> Element:
+    """Written as if rows were columns: the same elements, in transposed order of memory."""
+    *_, rows, columns = making.shape
+
+    def element(*i: Any) -> Any:
+        flat = i[-2] * columns + i[-1]
+        return making.good(*i[:-2], flat % rows, flat // rows)
+
+    return element
+
+
+def permuted(making: Making) -> Element:
+    """Neighbours, or halves, of a dimension change places."""
+    dim = making.draw.choice([d for d, size in enumerate(making.shape) if (size % 2 == 0 and size > 2) or size == 2])
+    half = making.shape[dim] // 2
+    swap = making.draw.choice([lambda at: at + 1 - 2 * (at % 2), lambda at: (at + half) % (2 * half)])
+    return lambda *i: making.good(*_at(i, dim, swap(i[dim])))
+
+
+def shifted(making: Making) -> Element:
+    """Off by one along rows or columns; the edge is repeated, or wraps around."""
+    dim = making.draw.choice([d for d in (-1, -2) if making.shape[d] > 2]) % len(making.shape)
+    step, size = making.draw.choice([-1, 1]), making.shape[dim]
+    edge = making.draw.choice([lambda at: tirx.max(tirx.min(at, size - 1), 0), lambda at: (at + size) % size])
+    return lambda *i: making.good(*_at(i, dim, edge(i[dim] + step)))
+
+
+def wrong_axis(making: Making) -> Element:
+    """The operator along the dimension before."""
+    if "dims" in making.bound():
+        (dim,) = making.bound()["dims"]
+        other = next(d for d, size in enumerate(sizes(making.bound()["x"])) if d != dim and _same(making, dim, d))
+        return making.again(dims=(other,))
+    return making.again(dim=making.bound()["dim"] % len(making.shape) - 1)
+
+
+def _same(making: Making, dim: int, other: int) -> bool:
+    shape = sizes(making.bound()["x"])
+    return shape[dim] == shape[other]
+
+
+def sign(making: Making) -> Element:
+    """The other sign."""
+    return lambda *i: -making.good(*i)
+
+
+def saturated(making: Making) -> Element:
+    """Clipped at a level, as a store to a narrower dtype with a scale does."""
+    level = making.numbers[2]
+    return lambda *i: tirx.max(tirx.min(making.good(*i), level), -level)
+
+
+def overflow(making: Making) -> Element:
+    """Inf from a level on: a product that did not fit."""
+    infinity = tirx.const(float("inf"), COMPUTE)
+
+    def bad(*i: Any) -> Any:
+        return te.if_then_else(making.good(*i) < number(0), -infinity, infinity)
+
+    return _inside(making, lambda *i: te.abs(making.good(*i)) >= making.numbers[2], bad)
+
+
+def _last(making: Making, bad: Element) -> Element:
+    """The last elements in memory, as large a part of all as the strength says, one at least."""
+    count = math.prod(making.shape)
+    first = number(count) * (number(1) - making.numbers[0])
+    return _inside(
+        making,
+        lambda *i: tirx.any(_flat(i, making.shape).astype(COMPUTE) >= first, _flat(i, making.shape) == count - 1),
+        bad,
+    )
+
+
+def nan_row(making: Making) -> Element:
+    """NaN at the end."""
+    return _last(making, lambda *i: tirx.const(float("nan"), COMPUTE))
+
+
+def uninitialised(making: Making) -> Element:
+    """Bits that mean nothing at the end."""
+
+    def garbage(*i: Any) -> Any:
+        bits = _flat(i, making.shape).astype("int64") * tirx.const(2654435761, "int64") + tirx.const(12345, "int64")
+        return tirx.reinterpret(COMPUTE, (bits ^ (bits >> 13)).astype("int32"))
+
+    return _last(making, garbage)
+
+
+def low_precision(making: Making) -> Element:
+    """Sums in half precision."""
+    return making.again(Arithmetic(accumulate="bfloat16" if making.dtype == "bfloat16" else "float16"))
+
+
+def truncated(making: Making) -> Element:
+    """All that is read passes through a narrower dtype; or the result is cut to its own dtype instead of rounded."""
+    narrower = {"float32": ["float16", "bfloat16"], "float16": ["bfloat16", ""], "bfloat16": ["float8_e4m3fn", ""]}
+    through = making.draw.choice(narrower[making.dtype])
+    if through:
+        return making.again(Arithmetic(operands=through))
+    mask = tirx.const(-(1 << {"float16": 13, "bfloat16": 16}[making.dtype]), "int32")
+    return lambda *i: tirx.reinterpret(COMPUTE, tirx.reinterpret("int32", making.good(*i)) & mask)
+
+
+def stale(making: Making) -> Element:
+    """The result of an earlier call."""
+    return making.old
+
+
+def mask_missing(making: Making) -> Element:
+    """The mask is not applied."""
+    if making.operator.__name__ == "where":
+        return lambda *i: making.bound()["x"](*i).astype(COMPUTE)
+    return making.again(mask=None)
+
+
+def mask_inverted(making: Making) -> Element:
+    """The mask is applied the other way round."""
+    mask = making.bound()["mask"]
+    return making.again(mask=te.compute(sizes(mask), lambda *i: tirx.Not(mask(*i)), name="inverted"))
+
+
+def last_terms(making: Making) -> Element:
+    """Every sum leaves its last terms out: one, or a tile."""
+    return making.again(Arithmetic(dropped=making.draw.choice([1, 1, 2, 4])))
+
+
+def no_bias(making: Making) -> Element:
+    """Without its bias."""
+    return making.again(bias=None)
+
+
+def no_scale(making: Making) -> Element:
+    """Without its weight, or its scale."""
+    if "scale" in making.bound():
+        return making.again(scale=1.0)
+    return making.again(weight=None)
+
+
+def epsilon(making: Making) -> Element:
+    """With another epsilon."""
+    return making.again(eps=making.draw.choice([1e-2, 1e-3, 1e-1]))
+
+
+def wrong_index(making: Making) -> Element:
+    """The row, or position, beside the right one."""
+    bound = making.bound()
+    if "ids" in bound:
+        ids, last = bound["ids"], sizes(bound["table"])[0] - 1
+        return making.again(ids=te.compute(sizes(ids), lambda *i: (ids(*i) + 1) % (last + 1), name="beside"))
+    last = sizes(bound["sines"])[0] - 1
+
+    def beside(table: Any) -> Any:
+        return te.compute(sizes(table), lambda i, j: table(tirx.min(i + 1, last), j), name="beside")
+
+    return making.again(cosines=beside(bound["cosines"]), sines=beside(bound["sines"]))
+
+
+def wrong_formula(making: Making) -> Element:
+    """A near relation: the kernel of a convolution flipped, gelu and silu by a cheaper curve, softmax without its maximum's sign."""
+    name, bound = making.operator.__name__, making.bound()
+    if name == "conv2d":
+        weight = bound["weight"]
+        *_, rows, columns = sizes(weight)
+        flipped = te.compute(
+            sizes(weight), lambda o, c, i, j: weight(o, c, rows - 1 - i, columns - 1 - j), name="flipped"
+        )
+        return making.again(weight=flipped)
+    x = _wide(bound["x"])
+    if name == "gelu":
+        return lambda *i: x(*i) / (number(1) + te.exp(number(-1.702) * x(*i)))
+    if name == "silu":
+        return lambda *i: x(*i) * tirx.max(tirx.min(x(*i) / number(6) + number(0.5), number(1)), number(0))
+    return lambda *i: tirx.max(tirx.min(x(*i), number(1)), number(-1))
+
+
+WRONG: dict[str, Callable[[Making], Element]] = {
+    make.__name__: make
+    for make in (
+        scale,
+        offset,
+        tail_rows,
+        tail_columns,
+        tail_tile,
+        every_kth,
+        one_row,
+        one_head,
+        one_channel,
+        one_batch,
+        transposed,
+        permuted,
+        shifted,
+        wrong_axis,
+        sign,
+        saturated,
+        overflow,
+        nan_row,
+        uninitialised,
+        low_precision,
+        truncated,
+        stale,
+        mask_missing,
+        mask_inverted,
+        last_terms,
+        no_bias,
+        no_scale,
+        epsilon,
+        wrong_index,
+        wrong_formula,
+    )
+}
