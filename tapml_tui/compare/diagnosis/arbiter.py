@@ -103,10 +103,19 @@ def diagnose(
             reference, actual, allowance=allowance, inputs=inputs, operator=operator, stale=stale, axes=axes
         )
         for group in _ORDER:
-            fitting = [found for explain in group if (found := explain(evidence)) is not None]
+            found = [one for explain in group if (one := explain(evidence)) is not None]
+            fitting = [one for one in found if _worth(one, evidence)]
             if fitting:
-                return min(fitting, key=lambda found: _length(found, evidence.reference.size))
+                return min(fitting, key=lambda one: _length(one, evidence.reference.size))
     return None
+
+
+def _worth(found: Diagnosis, evidence: Evidence) -> bool:
+    """Whether it explains more than so many free numbers would explain of noise."""
+    size = evidence.reference.size
+    nothing = 2.0 * size * math.log(max(float(np.sqrt(np.mean(np.square(evidence.error)))), _SMALLEST))
+    left = 2.0 * size * math.log(max(found.residual, _SMALLEST))
+    return found.freedom <= 2.0 or nothing - left > found.freedom * math.log(size)
 
 
 def _length(found: Diagnosis, size: int) -> float:

@@ -97,9 +97,9 @@ def _limit(evidence: Evidence, value: Floats, error: Floats) -> float | None:
     energy = v * v * sums[2] - 2.0 * v * sums[3] + sums[4]
     gain = np.where((cross > 0.0) & (energy > 0.0), cross**2 / np.where(energy > 0.0, energy, 1.0), 0.0)
     best = int(np.argmax(gain))
-    if gain[best] <= 0.0 or best < _FEWEST - 1:
+    if gain[best] <= 0.0 or best < _FEWEST:
         return None
-    v, d, w = v[: best + 1], d[: best + 1], w[: best + 1]
+    v, d, w = v[:best], d[:best], w[:best]
     middle, mean = float(np.average(v, weights=w)), float(np.average(d, weights=w))
     slope = float((w * (v - middle)) @ d) / max(float(w @ np.square(v - middle)), np.finfo(np.float64).tiny)
     return middle - mean / slope if slope < 0.0 else None

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
-from tapml_tui.compare.diagnosis.fitting import fit_blend, promising
+from tapml_tui.compare.diagnosis.fitting import Fit, fit_blend, promising
 from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 from tapml_tui.compare.diagnosis.words import blended, plural
 
@@ -106,19 +106,24 @@ def shifted(evidence: Evidence) -> Diagnosis | None:
             predicted = evidence.reference.take(taken, axis)
             if not promising(evidence, (predicted - evidence.reference).reshape(-1)[evidence.sample]):
                 continue
-            found = fit_blend(evidence, predicted)
-            around = ", around the end"
-            if found is None and abs(step) <= _BORDER * size:
-                inner = np.arange(max(step, 0), size + min(step, 0))
-                every = [inner if other == axis else np.arange(n) for other, n in enumerate(evidence.shape)]
-                found = fit_blend(evidence.part(every), predicted.take(inner, axis))
-                around = ""
+            inner = np.arange(max(step, 0), size + min(step, 0)) if abs(step) <= _BORDER * size else np.arange(size)
+            every = [inner if other == axis else np.arange(n) for other, n in enumerate(evidence.shape)]
+            found = fit_blend(evidence.part(every), predicted.take(inner, axis))
             if found is not None:
                 name, side = evidence.names[axis], "before" if step > 0 else "after"
                 words = f"shifted by {abs(step)} {name if abs(step) == 1 else plural(name)} (axis {axis}): "
-                words += f"each holds what belongs {abs(step)} {side} it{around}"
+                words += f"each holds what belongs {abs(step)} {side} it"
+                if _wraps(evidence, predicted, axis, inner, found):
+                    words += ", around the end"
                 return Diagnosis(Kind.SHIFTED, words + blended(found.coefficient), found.residual)
     return None
+
+
+def _wraps(evidence: Evidence, predicted: Floats, axis: int, inner: npt.NDArray[np.intp], found: Fit) -> bool:
+    """Whether what was moved out at one end came in at the other."""
+    left = evidence.error - found.coefficient * (predicted - evidence.reference) / evidence.allowance
+    border = np.delete(left, inner, axis)
+    return border.size == 0 or float(np.sqrt(np.mean(border**2))) < 3.0 * max(found.residual, 1e-6)
 
 
 def _steps(evidence: Evidence, axis: int) -> list[int]:

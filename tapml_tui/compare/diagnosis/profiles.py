@@ -24,6 +24,7 @@ _PERIODS = 64
 _LISTED = 16
 _SILENT = 1e-6
 _LIKELY = 3.0
+_SPARED = 64
 
 
 class Form(Enum):
@@ -52,6 +53,16 @@ class Slices:
     period: int = 0
 
 
+def several(chosen: npt.NDArray[np.intp], size: int) -> Slices:
+    """Slices without a simpler form; evenly spaced ones are every k-th."""
+    steps = np.diff(chosen)
+    if chosen.size >= 3 and bool((steps == steps[0]).all()) and steps[0] > 1:
+        period = int(steps[0])
+        if chosen[0] < period and chosen[-1] + period >= size:
+            return Slices(Form.PERIODIC, chosen, period)
+    return Slices(Form.SET, chosen)
+
+
 def wrong_slices(energy: Floats, bad: npt.NDArray[np.intp], elements: int) -> Slices | None:
     """The simplest form of wrong slices that leaves only sound ones.
 
@@ -66,7 +77,7 @@ def wrong_slices(energy: Floats, bad: npt.NDArray[np.intp], elements: int) -> Sl
     if energy.size < 2 or not bad.any():
         return None
     level = np.maximum(energy, _SILENT)
-    return next((found for found in _forms(level, elements) if _accepted(found.chosen, level, bad)), None)
+    return next((found for found in _forms(level, elements) if _accepted(found.chosen, level, bad, elements)), None)
 
 
 def _forms(level: Floats, elements: int) -> Iterator[Slices]:
@@ -80,13 +91,14 @@ def _forms(level: Floats, elements: int) -> Iterator[Slices]:
     if last - first + 1 <= chosen.size / _FILLED:
         yield Slices(Form.RANGE, np.arange(first, last + 1))
     if chosen.size <= min(_LISTED, level.size // 3):
-        yield Slices(Form.SET, chosen)
+        yield several(chosen, level.size)
 
 
-def _accepted(chosen: npt.NDArray[np.intp], level: Floats, bad: npt.NDArray[np.intp]) -> bool:
+def _accepted(chosen: npt.NDArray[np.intp], level: Floats, bad: npt.NDArray[np.intp], elements: int) -> bool:
     wrong = np.zeros(level.size, bool)
     wrong[chosen] = True
-    if wrong.all() or bad[~wrong].any():
+    spared = level.size - chosen.size
+    if bad[~wrong].any() or spared == 0 or (spared < level.size / 4 and spared * elements < _SPARED):
         return False
     inside, outside = float(level[wrong].mean()), float(level[~wrong].mean())
     return bool(

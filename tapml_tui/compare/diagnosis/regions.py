@@ -14,6 +14,7 @@ from tapml_tui.compare.diagnosis.values import constant, lost_sign, offset, pois
 from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 
 _DEPTH = 3
+_PART = 0.75
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def confined(evidence: Evidence) -> Region | None:
             if axis in found or size == 1:
                 continue
             slices = _along(energy, bad, axis)
+            if slices is not None and found and slices.chosen.size > _PART * size:
+                continue  # within slices that are wrong, nearly all of them is no news
             if slices is not None and (best is None or slices.chosen.size / size < best[0]):
                 best = slices.chosen.size / size, axis, slices
         if best is None:

@@ -24,6 +24,8 @@ _FLIPPED = 0.02
 """Part of the elements that noise may carry over a boundary of the narrower dtype."""
 
 _FEWEST = 32
+_UNEVEN = 5.0
+_TINY = np.finfo(np.float64).tiny
 
 
 def cast(evidence: Evidence) -> Diagnosis | None:
@@ -123,6 +125,10 @@ def _structureless(error: Floats, values: Floats) -> bool:
         scale = float(np.sqrt((here**2).sum() * (there**2).sum()))
         others = tuple(other for other in range(error.ndim) if other != axis)
         mean = error.mean(axis=others)
+        loud = np.square(error).mean(axis=others) / noise**2
+        relative = loud / np.maximum(np.square(values).mean(axis=others), _TINY) * np.mean(np.square(values))
+        if error.size // size >= _FEWEST and min(_spread(loud), _spread(relative)) > _UNEVEN:
+            return False
         expected = 1.0 / (error.size // size)
         chance = 6.0 / np.sqrt(error.size)
         if abs(float((here * there).sum())) > (0.2 + chance) * scale:
@@ -130,3 +136,8 @@ def _structureless(error: Floats, values: Floats) -> bool:
         if float(np.mean(mean**2)) > (expected * (1.0 + 6.0 * np.sqrt(2.0 / size)) + 0.2) * noise**2:
             return False
     return True
+
+
+def _spread(level: Floats) -> float:
+    """How much louder the loudest slice is than most."""
+    return float(level.max()) / max(float(np.median(level)), _TINY)

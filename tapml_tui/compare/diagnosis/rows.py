@@ -25,7 +25,7 @@ def taken_from_others(evidence: Evidence) -> Diagnosis | None:
             continue
         source, sure = _matched(evidence, axis)
         moved = np.flatnonzero(source != np.arange(size))
-        if not moved.size:
+        if np.count_nonzero(sure[moved]) < max(1.0, 0.3 * moved.size):
             continue
         found = fit_blend(evidence, evidence.reference.take(source, axis))
         if found is not None and (best is None or found.residual < best.residual):
@@ -41,6 +41,11 @@ def _described(
     name, kept = evidence.names[axis], evidence.kept[axis]
     names = f"{plural(name)} (axis {axis})"
     first = f"{name} {int(kept[moved[0]])} holds what belongs in {name} {int(kept[source[moved[0]]])}"
+    steps = (source - np.arange(source.size))[moved]
+    if moved.size >= source.size // 2 and bool((steps == steps[0]).all()):
+        side = "before" if steps[0] < 0 else "after"
+        step = abs(int(steps[0]))
+        return Kind.SHIFTED, f"shifted: {moved.size} of {source.size} {names} hold what belongs {step} {side} them"
     known = source[sure]  # noise alone gives two slices the same source
     if np.unique(known).size < known.size or not known.size:
         if moved.size == 1:
@@ -86,9 +91,12 @@ def _matched(evidence: Evidence, axis: int) -> tuple[npt.NDArray[np.intp], npt.N
     source = np.argmax(saved, axis=1)
     gained = saved[rows, source]
     source = np.where(gained > _BETTER * total, source, rows)
+    # A slice that is only scaled also goes against itself: what came instead has to be seen.
+    scaled = np.square(self_cross[:, 0]) / np.where(own[:, 0] > 0.0, own[:, 0], 1.0)
     second = np.partition(saved, -2, axis=1)[:, -2]
     noise = float(np.median(total - saved[rows, source])) / error.shape[1]
-    return source, saved[rows, source] - np.where(source == rows, np.maximum(gained, second), second) > _SURE * noise
+    rival = np.where(source == rows, np.maximum(gained, second), np.maximum(second, scaled))
+    return source, saved[rows, source] - rival > _SURE * noise
 
 
 def _as_rows(evidence: Evidence, array: Floats, axis: int) -> Floats:

@@ -16,14 +16,15 @@ import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import Fit, fit
-from tapml_tui.compare.diagnosis.profiles import Form, Slices
+from tapml_tui.compare.diagnosis.profiles import Form, Slices, several
 from tapml_tui.compare.diagnosis.regions import Region, described
 from tapml_tui.compare.diagnosis.result import Diagnosis
 
 _MISSED = 0.02
 _PERIODS = 64
 _LARGEST_SET = 16
-_ROUNDS = 3
+_ENOUGH = 64
+_SIGMAS = 6.0
 
 
 def scaled_slices(evidence: Evidence) -> Diagnosis | None:
@@ -52,7 +53,22 @@ def _fit_in(evidence: Evidence, pattern: Floats, region: Region) -> Fit | None:
     direction = np.zeros_like(pattern)
     grid = np.ix_(*region.chosen)
     direction[grid] = pattern[grid]
-    return fit(evidence, direction)
+    found = fit(evidence, direction)
+    return found if found is not None and _sound_outside(evidence, pattern, region) else None
+
+
+def _sound_outside(evidence: Evidence, pattern: Floats, region: Region) -> bool:
+    """Whether no slice outside follows the pattern too: then each has a factor of its own."""
+    along = evidence.error * np.where(evidence.finite, pattern, 0.0) / evidence.allowance
+    along[np.ix_(*region.chosen)] = 0.0
+    for axis, size in enumerate(along.shape):
+        if size < 2 or along.size // size < _ENOUGH:
+            continue
+        others = tuple(other for other in range(along.ndim) if other != axis)
+        total, spread = along.sum(axis=others), np.sqrt(np.square(along).sum(axis=others))
+        if bool((np.abs(total) > _SIGMAS * spread).any()):
+            return False
+    return True
 
 
 def _regions(evidence: Evidence, pattern: Floats) -> Iterator[Region]:
@@ -114,4 +130,4 @@ def _forms(gain: Floats) -> Iterator[Slices]:
     if enough(between):
         yield Slices(Form.RANGE, between)
     if helped.size <= min(_LARGEST_SET, size // 3) and enough(helped):
-        yield Slices(Form.SET, helped)
+        yield several(helped, size)

@@ -26,7 +26,7 @@ def slice_scale(evidence: Evidence) -> Diagnosis | None:
         words = (
             f"each {name} is the reference times a factor of its own, from {low} to {high}: one normalisation is wrong"
         )
-        best = Diagnosis(Kind.SLICE_SCALE, words, found.residual)
+        best = Diagnosis(Kind.SLICE_SCALE, words, found.residual, float(explained.size))
     return best
 
 
@@ -50,7 +50,7 @@ def slice_offset(evidence: Evidence) -> Diagnosis | None:
                 f"each {name} is off by an amount of its own, from {low} to {high}: as if a mean were not subtracted",
                 Kind.SLICE_OFFSET,
             )
-        best = Diagnosis(kind, words, found.residual)
+        best = Diagnosis(kind, words, found.residual, float(addends.size))
     return best
 
 

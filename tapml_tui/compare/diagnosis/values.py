@@ -41,7 +41,7 @@ def lost_sign(evidence: Evidence) -> Diagnosis | None:
     ):
         found = fit_blend(evidence, predicted)
         if found is not None:
-            return Diagnosis(Kind.SIGN, words + blended(found.coefficient), found.residual, 2.0)
+            return Diagnosis(Kind.SIGN, words + blended(found.coefficient), found.residual, 1.5)
     return None
 
 
