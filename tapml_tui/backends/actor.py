@@ -55,6 +55,10 @@ class Actor:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
 
+    def now(self) -> float:
+        """Seconds on the clock of its timers."""
+        return time.monotonic()
+
     def stop(self, timeout: float) -> None:
         """End after what was posted already. From another thread."""
         self._calls.put(None)

@@ -19,15 +19,16 @@ from tapml_tui.backends.address import Address
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import Deadlines, State
+from tapml_tui.backends.troubles import is_device_lost, is_poisoned, refusal
 
 _LOSSES_IN_A_ROW = 4
 _BUSY_HINT = 3.0
 _LAST_LINES = 40
 _SESSION_END = 5.0
 _RETRY_PAUSE = 0.5
-_REMOTE_TRIES = 4
-# Said by a session that was poisoned by an earlier call: the request that met it is innocent.
-_POISONED = ("pending_request_bytes_", "args.size() ==")
+_LONGEST_PAUSE = 15.0
+# Before there was a session, an address that nobody answers at is likely mistyped; after that it may be a reboot.
+_FIRST_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Loss:
         words: What happened.
         crashed: The process that ran the kernels died by itself: if a kernel ran, it is to blame.
         deadline: We ended it, because something took too long or was interrupted.
+        certain: It is known what died, because the server is ours; at a distance it may have been the line.
         log: The last lines that the server wrote.
     """
 
     words: str
     crashed: bool = False
     deadline: bool = False
+    certain: bool = False
     log: str = ""
 
 
@@ -53,6 +56,7 @@ class LinkEvents:
 
     state: Callable[[State, str, float | None], None]
     frame: Callable[[Header, list[np.ndarray]], None]  # "stage", "executed", "failed", "pong"
+    limits: Callable[[dict[str, int | str]], None]  # of the device, just before it can be used
     lost: Callable[[Loss], None]
     usable: Callable[[], None]
     log: Callable[[str, str], None]
@@ -69,13 +73,16 @@ class DeviceLink:
         self._server: WorkerProcess | None = None
         self._secret = ""
         self._port: int | None = None
+        self.launches = ""  # where the worker notes what it launches
         self.connected = False
         self.gave_up = ""
+        self.tries = 0  # to connect, since there was a session
+        self._was_connected = False
+        self._lost_at = 0.0
         self._connecting = False
         self._closing = False
         self._breaking: Loss | None = None  # the session ends; what comes then is known already
         self._losses = 0
-        self._tries = 0
         self._dropping = False  # the worker drops a broken session, at which TVM's client may abort
         self._timers: dict[str, Timer] = {}
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -98,14 +105,15 @@ class DeviceLink:
 
     def break_off(self, words: str) -> None:
         """End the session, because what runs in it does not return."""
-        self._lose(Loss(words, deadline=True), session_may_hang=True)
+        self._lose(Loss(words, deadline=True, certain=self._address.ours), session_may_hang=True)
 
     def restart(self) -> None:
         """Try again after it was given up, from scratch."""
         if self._closing or not self.gave_up:
             return
         self.gave_up = ""
-        self._losses = self._tries = 0
+        self._losses = self.tries = 0
+        self._was_connected = False
         self._events.state(State.CONNECTING, "starting again", None)
         if self._address.ours and self._server is None:
             self._start_server()
@@ -179,11 +187,11 @@ class DeviceLink:
         if self._breaking is None:
             # Code 0 is the end of a session that the device worker let go of.
             if code != 0 and self.connected:
-                self._lose(Loss(words, crashed=True))
+                self._lose(Loss(words, crashed=True, certain=True))
         elif self._breaking.deadline or code in (0, -signal.SIGKILL):  # ended by us, or because the worker went
             self._finish(self._breaking)
         else:
-            self._finish(Loss(words, crashed=True))
+            self._finish(Loss(words, crashed=True, certain=True))
 
     def _server_exit(self, server: WorkerProcess, code: int) -> None:
         if server is not self._server or self._closing:
@@ -209,21 +217,24 @@ class DeviceLink:
                 self._worker_ready = True
                 self._connect()
             case "connected":
-                self._connected(header["latency_ms"])
+                self._connected(header)
             case "connect_failed":
-                self._connect_failed(header["reason"])
+                self._connect_failed(header["reason"], header["detail"])
             case "lost":
                 if self.connected and self._breaking is None:
-                    poisoned = any(words in header["detail"] for words in _POISONED)
-                    self._lose(
-                        Loss(
-                            f"the RPC session broke: {header['reason']}", crashed=not (poisoned or self._address.ours)
-                        ),
-                        session_may_hang=True,
-                    )
+                    self._lose(self._broken(header["reason"], header["detail"]), session_may_hang=True)
             case _:
                 if self.connected and self._breaking is None:
                     self._events.frame(header, blocks)
+
+    def _broken(self, reason: str, detail: str) -> Loss:
+        """What it means that a call failed and the session does not answer any more."""
+        if is_poisoned(detail):
+            return Loss("an earlier call spoilt the RPC session; it is made anew")
+        if is_device_lost(detail):
+            return Loss(f"the driver gave the device up: {reason}", crashed=True, certain=True)
+        # Of our own server it is known soon what became of the process that ran the kernel.
+        return Loss(f"the connection was lost: {reason}", crashed=not self._address.ours)
 
     def _worker_exit(self, worker: WorkerProcess, code: int) -> None:
         if worker is not self._worker or self._closing:
@@ -264,6 +275,8 @@ class DeviceLink:
                 "tracker": address.tracker,
                 "key": self._secret if address.ours else address.key,
                 "device": address.device,
+                "patience": self._deadlines.connect,
+                "launches": self.launches,
             }
         )
         self._arm("connect", self._deadlines.connect, self._connect_overdue)
@@ -278,39 +291,50 @@ class DeviceLink:
         """The call never returns: only killing its process ends it."""
         self._connecting = False
         self._disarm("busy")
+        why = "it is busy with another session, or is no TVM RPC server. Free it"
+        if self._was_connected and not self._address.tracker:
+            why = "it still runs what it had, or died of it and only looks alive, as a Python server does. Restart it"
         self._give_up(
-            f"{self._address.text} did not answer within {self._deadlines.connect:.0f} s: it is busy with another "
-            "session, or is no TVM RPC server. Free it and try again (R in the debugger)"
+            f"{self._address.text} did not answer within {self._deadlines.connect:.0f} s: {why} and try again "
+            "(R in the debugger)"
         )
         for process in (self._worker, self._server):
             if process is not None:
                 process.kill()
 
-    def _connected(self, latency_ms: float) -> None:
+    def _connected(self, header: Header) -> None:
         self._connecting = False
         self._disarm("connect")
         self._disarm("busy")
         self._disarm("again")
-        self.connected = True
+        self.connected = self._was_connected = True
         self._dropping = False
-        self._tries = 0
-        self._events.state(State.READY, "", latency_ms)
+        self._events.limits(header["limits"])
+        where = f"{header['name']} " if header["name"] else ""
+        if self._address.tracker:
+            where += f"at {header['place']}"
+        detail = "the server was started again" if self.tries > 1 else ""
+        self._events.log("info", f"connected to {where or header['place']}{'; ' + detail if detail else ''}")
+        self._events.state(State.READY, "", header["latency_ms"])
         self._events.usable()
+        self.tries = 0
 
-    def _connect_failed(self, reason: str) -> None:
+    def _connect_failed(self, reason: str, detail: str) -> None:
         self._connecting = False
         self._disarm("connect")
         self._disarm("busy")
-        self._tries += 1
+        self.tries += 1
+        why = refusal(f"{reason}\n{detail}")
         words = f"no connection to {self._address.text}: {reason.rstrip(' .')}"
-        if self._tries >= _REMOTE_TRIES:
-            hint = "" if self._address.ours else ". Is the server running, and is the key right?"
-            if "is not enabled" in reason:
-                hint = ". The TVM of that server was built without it: name one that has it with --rpc"
-            self._give_up(f"{words}{hint} (R in the debugger tries again)")
+        remedy = f". {why.remedy[:1].upper()}{why.remedy[1:]}" if why.remedy and not self._address.ours else ""
+        waited = self._actor.now() - self._lost_at
+        patient = waited < self._deadlines.reconnect if self._was_connected else self.tries < _FIRST_TRIES
+        if why.final or not patient:
+            self._give_up(f"{words}{remedy} (R in the debugger tries again)")
             return
-        self._events.state(State.CONNECTING, words, None)
-        self._arm("again", _RETRY_PAUSE * self._tries, self._connect)
+        pause = min(_RETRY_PAUSE * 2 ** (self.tries - 1), _LONGEST_PAUSE)
+        self._events.state(State.CONNECTING, f"{words}; again in {pause:.0f} s", None)
+        self._arm("again", pause, self._connect)
 
     # Losing it.
 
@@ -334,6 +358,7 @@ class DeviceLink:
         self.connected = False
         self._connecting = False
         self._dropping = True
+        self._lost_at = self._actor.now()
         self._events.log("warning", loss.words)
         self._events.state(State.LOST, loss.words, None)
         self._events.lost(replace(loss, log="\n".join(self._last_lines)))

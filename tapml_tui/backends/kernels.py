@@ -16,9 +16,10 @@ from pathlib import Path
 
 from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.kernel_cache import Kernel, KernelCache, NoKernel, versions
+from tapml_tui.backends.kernel_cache import Kernel, KernelCache, NoKernel
 from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import Deadlines, Stage, Unit
+from tapml_tui.backends.settings import CompilerSettings
 
 COMPILER_MISSING = "compiling needs PyTorch and TVM: pip install 'tapml-tui[all]'"
 # The first batches are small, so that the first verdict comes early; then few, large ones; towards the
@@ -42,16 +43,6 @@ class _Batch:
     overdue: bool = False
 
 
-@dataclass(frozen=True)
-class CompilerSettings:
-    """What the compiler needs to know of the target options."""
-
-    target: str
-    lower: str | None
-    allow: tuple[str, ...]
-    suffix: str = ".so"
-
-
 @dataclass
 class KernelEvents:
     """Whom to tell, on the actor's thread."""
@@ -69,14 +60,14 @@ class Kernels:
     def __init__(
         self,
         actor: Actor,
-        settings: CompilerSettings,
         *,
         cache_folder: Path,
         deadlines: Deadlines,
         events: KernelEvents,
     ) -> None:
-        """Make it; nothing is started."""
-        self._actor, self._settings, self._events, self._deadlines = actor, settings, events, deadlines
+        """Make it; nothing is started. What is wanted before `begin` waits."""
+        self._actor, self._events, self._deadlines = actor, events, deadlines
+        self._settings: CompilerSettings | None = None
         self._cache_folder = cache_folder
         self._cache: KernelCache | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -95,16 +86,23 @@ class Kernels:
         self._failed_starts = 0
         self._crashes: Counter[str] = Counter()  # how often the worker died with nothing but this unit
 
-    def begin(self) -> None:
+    @property
+    def begun(self) -> bool:
+        """Whether it is known what is compiled for."""
+        return self._settings is not None
+
+    def begin(self, settings: CompilerSettings) -> None:
         """Open the cache; without one, kernels are compiled into a folder that goes with the session."""
-        context = versions(self._settings.target, self._settings.lower, self._settings.allow)
+        self._settings = settings
         try:
             self._cache = KernelCache(
-                self._cache_folder, context, on_log=lambda line: self._events.log("warning", line)
+                self._cache_folder, settings.context, on_log=lambda line: self._events.log("warning", line)
             )
         except (OSError, sqlite3.Error) as error:
             self._events.log("warning", f"no kernel cache in {self._cache_folder} ({error}): every kernel is compiled")
             self._scratch = tempfile.TemporaryDirectory(prefix="tapml-tui-kernels-")
+        early, self._wanted = list(self._wanted.values()), OrderedDict()
+        self.want(early)
 
     def get(self, signature: str) -> Kernel | NoKernel | None:
         """What is known of a signature; None if it has to be compiled."""
@@ -200,6 +198,7 @@ class Kernels:
             return
         folder = self._cache.folder if self._cache is not None else Path(self._scratch.name)  # type: ignore[union-attr]
         settings = self._settings
+        assert settings is not None
         worker.send(
             {
                 "op": "settings",
@@ -207,6 +206,9 @@ class Kernels:
                 "lower": settings.lower,
                 "allow": list(settings.allow),
                 "suffix": settings.suffix,
+                "host": settings.host,
+                "linker": settings.linker,
+                "limits": dict(settings.limits),
                 "folder": str(folder),
             }
         )
@@ -214,7 +216,7 @@ class Kernels:
 
     def _feed(self) -> None:
         """Give the worker as many batches as it works on at a time."""
-        if not (self._wanted or self._suspects or self._describing):
+        if self._settings is None or not (self._wanted or self._suspects or self._describing):
             return
         if self._unusable is not None:
             self._give_up(self._unusable.reason, self._unusable.detail)

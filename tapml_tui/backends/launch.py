@@ -31,6 +31,8 @@ class TargetOptions:
         tracker: HOST:PORT of a tracker; needs `key`.
         key: Of the server, or of the device at the tracker.
         device: Runtime of the device; without, it follows from `target`.
+        host: TVM target of the code around a GPU's kernels; "" is this machine.
+        cc: The command that links libraries; "" is cc.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
     """
@@ -40,12 +42,18 @@ class TargetOptions:
     tracker: str | None = None
     key: str | None = None
     device: str | None = None
+    host: str = ""
+    cc: str = ""
     lower: str | None = None
     allow_ops: tuple[str, ...] = ()
 
 
 def make_backends(
-    options: TargetOptions, *, deadlines: Deadlines | None = None, cache_dir: Path | None = None
+    options: TargetOptions,
+    *,
+    deadlines: Deadlines | None = None,
+    cache_dir: Path | None = None,
+    state_dir: Path | None = None,
 ) -> tuple[Backend, Backend]:
     """The source and the target; nothing is started.
 
@@ -53,11 +61,12 @@ def make_backends(
         options: Of the command line.
         deadlines: How long what may take.
         cache_dir: Of compiled kernels; by default that of the user.
+        state_dir: Of what is remembered of devices; by default that of the user.
 
     Raises:
         ValueError: If an address is none.
     """
-    from tapml_tui.backends.kernels import CompilerSettings
+    from tapml_tui.backends.settings import CompilerSettings
     from tapml_tui.backends.source import SourceBackend
     from tapml_tui.backends.target import TargetBackend
 
@@ -69,10 +78,11 @@ def make_backends(
             target=options.target,
             lower=str(Path(options.lower).resolve()) if options.lower else None,
             allow=tuple(sorted(options.allow_ops)),
-            # A library for another machine is linked there.
-            suffix=".tar" if "mtriple" in options.target else ".so",
+            host=options.host,
+            linker=options.cc,
         ),
         cache_folder=cache_dir or default_cache(),
+        state_folder=state_dir or platformdirs.user_state_path("tapml-tui"),
         deadlines=deadlines,
     )
     return source, target

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tapml_tui.backends.troubles import in_words
+
 _ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?([A-Za-z_]*(?:Error|Exception|Refused|TooLarge))\b:?\s*(.*)$")
 _NOISE = re.compile(r"^\s*(File |\[bt\]|\d+: |Stack trace|Traceback|During handling|\^|~)")
 MAX_REASON = 300
@@ -39,4 +41,4 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     text = str(error).strip()
     name = type(error).__name__
     full = text if text.startswith(name) else f"{name}: {text}"
-    return cause(full), detail(full)
+    return in_words(text) or cause(full), detail(full)

@@ -348,3 +348,4 @@ class Deadlines:
     compile: float = 120.0
     run: float = 60.0
     transfer: float = 120.0
+    reconnect: float = 120.0

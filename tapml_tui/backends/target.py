@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.address import Address, target_kind
 from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.kernel_cache import NoKernel, versions
-from tapml_tui.backends.kernels import CompilerSettings, KernelEvents, Kernels
+from tapml_tui.backends.kernel_cache import NoKernel
+from tapml_tui.backends.kernels import KernelEvents, Kernels
+from tapml_tui.backends.killers import Killer, Killers
 from tapml_tui.backends.operands import request_to_wire, spec_bytes
 from tapml_tui.backends.protocol import (
     BackendStatus,
@@ -31,6 +32,7 @@ from tapml_tui.backends.protocol import (
     State,
     Unit,
 )
+from tapml_tui.backends.settings import CompilerSettings
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
 # Enough that the device never waits for us, few enough that a loss costs little.
@@ -38,8 +40,6 @@ _IN_FLIGHT = 8
 # What was under way when the user interrupted may be done in a moment; after this it hangs.
 _GRACE = 1.0
 _SLOWEST_LINK = 1e6  # bytes per second
-# A kernel that took the device with it this often is not tried again until `restart`.
-_DEATHS_OF_ONE_KERNEL = 2
 
 
 @dataclass
@@ -49,6 +49,7 @@ class _Pending:
     ticket: int | None = None  # of the device worker, once sent
     stage: Stage = Stage.UPLOAD
     losses: int = 0
+    suspect: str = ""  # what happened when it ran last, if it is not sure that it is to blame
 
 
 class TargetBackend(ActingBackend):
@@ -62,6 +63,7 @@ class TargetBackend(ActingBackend):
         compiler: CompilerSettings,
         *,
         cache_folder: Path,
+        state_folder: Path,
         deadlines: Deadlines | None = None,
     ) -> None:
         """Make it; nothing is started.
@@ -70,6 +72,7 @@ class TargetBackend(ActingBackend):
             address: Where the device is.
             compiler: What kernels are compiled for, and how.
             cache_folder: Of compiled kernels.
+            state_folder: Of what is remembered of devices.
             deadlines: How long what may take.
         """
         super().__init__()
@@ -78,16 +81,17 @@ class TargetBackend(ActingBackend):
         self._title = f"{target_kind(compiler.target)} @{address.text}"
         self._kernels = Kernels(
             self._actor,
-            compiler,
             cache_folder=cache_folder,
             deadlines=self._deadlines,
             events=KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble),
         )
+        self._killers = Killers(state_folder, f"{address.text} {address.key} {address.device}\n{compiler.context}")
+        self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
         self._link = DeviceLink(
             self._actor,
             address,
             deadlines=self._deadlines,
-            events=LinkEvents(self._status, self._frame, self._lost, self._pump, self._log),
+            events=LinkEvents(self._status, self._frame, self._limits, self._lost, self._usable, self._log),
         )
         self._missing = ""
         self._trouble = ""  # with the compiler
@@ -96,7 +100,6 @@ class TargetBackend(ActingBackend):
         self._sent: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, in order
         self._active: int | None = None  # the ticket that the device is at
         self._tickets = 0
-        self._killers: Counter[str] = Counter()
 
     @property
     def fingerprint(self) -> str:
@@ -107,10 +110,7 @@ class TargetBackend(ActingBackend):
         """
         if not self._address.ours:
             return ""
-        compiler = self._compiler
-        return (
-            f"{self._address.device} {platform.machine()}\n{versions(compiler.target, compiler.lower, compiler.allow)}"
-        )
+        return f"{self._address.device} {platform.machine()}\n{self._compiler.context}"
 
     def prepare(self, units: Sequence[Unit]) -> None:
         """See `protocol.Backend`."""
@@ -124,6 +124,7 @@ class TargetBackend(ActingBackend):
         for process in [*self._link.stop(), self._kernels.stop()]:
             if process is not None:
                 process.join(5)
+        self._killers.close()
 
     # Everything below runs on the actor's thread.
 
@@ -132,8 +133,22 @@ class TargetBackend(ActingBackend):
             self._missing = TVM_MISSING
             self._status(State.MISSING, TVM_MISSING, None)
             return
+        known = self._killers.open()
+        for killer in known:
+            self._log("warning", f"not run until it is retried: {killer.label} ({killer.words})")
+        self._link.launches = self._killers.launch_file
         self._link.begin()  # first: it is what everybody waits for
-        self._kernels.begin()
+        if self._address.device == "cpu":
+            self._kernels.begin(self._compiler)
+
+    def _limits(self, limits: dict[str, int | str]) -> None:
+        """The device can be asked what it can do: that is what kernels are compiled for, so it comes first."""
+        wanted = replace(self._compiler, limits=tuple(sorted(limits.items())))
+        if not self._kernels.begun:
+            self._compiler = wanted
+            self._kernels.begin(wanted)
+        elif wanted != self._compiler:
+            self._log("warning", "this device has other limits than the one before: kernels stay as they were compiled")
 
     def _prepare(self, units: Sequence[Unit]) -> None:
         if not self._missing:
@@ -148,12 +163,13 @@ class TargetBackend(ActingBackend):
         else:
             pending = _Pending(request, request.unit.signature)
             self._waiting[request.id] = pending
-            if self._kernels.get(pending.signature) is None:
-                self._kernels.want([request.unit])
+            self._kernels.want([request.unit])
             self._pump()
 
     def _pump(self) -> None:
         """Send what can be sent, in order: a kernel that is not there yet holds up what comes after it."""
+        if not self._kernels.begun:
+            return
         for pending in list(self._waiting.values()):
             if pending.ticket is not None:
                 continue
@@ -166,8 +182,11 @@ class TargetBackend(ActingBackend):
                     pending, Failed(pending.request.id, kernel.unsupported, kernel.stage, kernel.reason, kernel.detail)
                 )
                 continue
-            if self._killers[pending.signature] >= _DEATHS_OF_ONE_KERNEL:
-                reason = "not run: this kernel took the device with it before; restart the target to try again"
+            killer = self._killers.get(pending.signature)
+            if killer is not None and not pending.suspect:
+                if pending.signature in self._suspects():
+                    return  # it is being tried once more
+                reason = f"not run: it took the device with it at {killer.label} ({killer.words}); R launches it again"
                 self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason))
                 continue
             if not self._link.connected or len(self._sent) >= _IN_FLIGHT:
@@ -182,6 +201,8 @@ class TargetBackend(ActingBackend):
                     "library": kernel.library,
                     "function": kernel.function,
                     "identity": list(kernel.identity),
+                    "signature": pending.signature,
+                    "label": pending.request.label,
                     **request_to_wire(pending.request),
                 }
             )
@@ -208,6 +229,8 @@ class TargetBackend(ActingBackend):
             self._pump()
             return
         executed = header["op"] == "executed"
+        if pending.suspect:
+            self._killers.discard(pending.signature)
         self._answer(
             pending, replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
         )
@@ -232,6 +255,8 @@ class TargetBackend(ActingBackend):
         for pending in sent.values():
             pending.ticket = None
         if self._link.gave_up:
+            if not self._kernels.begun:
+                self._kernels.begin(self._compiler)  # without a device there are still texts to be shown
             self._fail_all(self._link.gave_up, device_lost=True)
             return
         blamed = sent.get(self._active) if self._active is not None else None
@@ -239,19 +264,42 @@ class TargetBackend(ActingBackend):
         if blamed is None:  # it was idle, or at a request that was interrupted
             return
         blamed.losses += 1
-        ran = blamed.stage is Stage.RUN
-        if loss.deadline or (loss.crashed and ran):
-            self._killers[blamed.signature] += ran
-            reason = loss.words if loss.deadline else f"{blamed.request.label} took the device with it: {loss.words}"
-        elif blamed.losses > 1:
-            reason = f"the device was lost twice at {blamed.request.label}: {loss.words}"
-        else:
-            blamed.stage = Stage.UPLOAD
+        if blamed.stage is Stage.RUN and (loss.deadline or loss.crashed):
+            if loss.certain or blamed.suspect:
+                self._blame(blamed, loss.words, loss.log)
+                return
+            # At a distance it may have been the line. It is said to be the kernel, should we die too; but if the
+            # server is still there, it gets one more chance.
+            blamed.suspect = loss.words
+            self._killers.add(blamed.signature, Killer(blamed.request.label, loss.words))
             return
-        detail = f"{loss.words}\n\n{loss.log}".strip()
-        self._answer(blamed, Failed(blamed.request.id, False, blamed.stage, reason, detail, device_lost=True))
+        if loss.deadline or blamed.losses > 1:
+            reason = loss.words if loss.deadline else f"lost twice at {blamed.request.label}: {loss.words}"
+            detail = f"{loss.words}\n\n{loss.log}".strip()
+            self._answer(blamed, Failed(blamed.request.id, False, blamed.stage, reason, detail, device_lost=True))
+            return
+        blamed.stage = Stage.UPLOAD
+
+    def _blame(self, pending: _Pending, words: str, log: str = "") -> None:
+        """A kernel took the device with it: remember it, and never launch it again unasked."""
+        label = pending.request.label
+        self._killers.add(pending.signature, Killer(label, words))
+        reason = words if label in words else f"{label} took the device with it: {words}"
+        detail = f"{words}\n\n{log}".strip()
+        self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason, detail, device_lost=True))
+
+    def _suspects(self) -> dict[str, _Pending]:
+        return {pending.signature: pending for pending in self._waiting.values() if pending.suspect}
+
+    def _usable(self) -> None:
+        """The device is there, again or for the first time."""
+        if self._link.tries:  # it was away: that was more than a cut line
+            for pending in self._suspects().values():
+                self._blame(pending, pending.suspect)
+        self._pump()
 
     def _interrupt(self) -> None:
+        self._interrupted = True
         self._kernels.interrupt()
         under_way = bool(self._sent)
         self._fail_all("interrupted")
@@ -261,7 +309,9 @@ class TargetBackend(ActingBackend):
             self._watch(_GRACE, "what was interrupted did not end")
 
     def _restart(self) -> None:
-        self._killers.clear()
+        if not self._interrupted:
+            self._killers.forgive()
+        self._interrupted = False
         if self._missing:
             self._missing = ""
             self._begin()
@@ -272,6 +322,9 @@ class TargetBackend(ActingBackend):
     def _fail_all(self, reason: str, *, device_lost: bool = False) -> None:
         self._sent.clear()
         for pending in list(self._waiting.values()):
+            if device_lost and pending.suspect:
+                self._blame(pending, pending.suspect)
+                continue
             stage = Stage.CONNECT if device_lost else pending.stage
             self._answer(pending, Failed(pending.request.id, False, stage, reason, device_lost=device_lost))
 

@@ -26,14 +26,15 @@ class _Compiler:
     """Batches in, one reply per unit out, then "batch_done"."""
 
     def __init__(self, channel: Channel, settings: Header) -> None:
-        from tapml_tui.backends.compiler import build, lower
+        from tapml_tui.backends.compiler import build, lower, passes
 
-        self._build, self._lower = build, lower
+        self._build, self._lower, self._passes = build, lower, passes
         self._channel = channel
         self._allow = frozenset(settings["allow"])
         self._suffix = settings["suffix"]
         self._folder = Path(settings["folder"])
-        self._target = build.parse_target(settings["target"])
+        self._target = build.parse_target(settings["target"], settings["host"], settings["limits"])
+        self._linker = settings["linker"]
         self._user = lower.load_user_lowering(settings["lower"]) if settings["lower"] else None
         self._converting = threading.Lock()  # torch's tracing and TVM's builders were not made for two
 
@@ -104,10 +105,11 @@ class _Compiler:
             return
         library = self._folder / f"{secrets.token_hex(12)}{self._suffix}"
         try:
-            self._build.build([(_function(signature), lowered) for signature, lowered in units], self._target, library)
+            named = [(_function(signature), lowered) for signature, lowered in units]
+            self._build.build(named, self._target, library, linker=self._linker)
         except Exception as error:  # whatever TVM, LLVM or the linker raise
             if len(units) == 1:
-                self._compile_otherwise(*units[0], *messages.of_exception(error))
+                self._compile_otherwise(*units[0], error)
                 return
             middle = len(units) // 2
             self._compile(units[:middle])
@@ -124,19 +126,23 @@ class _Compiler:
                 }
             )
 
-    def _compile_otherwise(self, signature: str, lowered: Any, reason: str, detail: str) -> None:
+    def _compile_otherwise(self, signature: str, lowered: Any, error: BaseException) -> None:
         """What does not compile as it was converted may do so if it is converted in another way."""
+        reason, detail = messages.of_exception(error)
+        unsupported = isinstance(error, self._passes.NotOnDevice)
+        if unsupported:
+            reason = str(error)
         other = None
         if lowered.otherwise is not None:
             try:
                 with self._converting:
                     other = lowered.otherwise()
-            except self._lower.NotLowered as error:
-                detail = f"{detail}\n\n{error.detail}"
+            except self._lower.NotLowered as refusal:
+                detail = f"{detail}\n\n{refusal.detail}"
         if other is not None and not other.identity:
             self._compile([(signature, other)])
         else:
-            self._failed(signature, Stage.COMPILE, reason, detail)
+            self._failed(signature, Stage.COMPILE, reason, detail, unsupported=unsupported)
 
     def _stage(self, batch: Header, stage: Stage, signature: str = "") -> None:
         self._channel.send({"op": "stage", "batch": batch["batch"], "stage": stage, "signature": signature})

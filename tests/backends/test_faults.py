@@ -77,21 +77,24 @@ def test_kernel_that_never_returns(driver: Driver) -> None:
     assert State.LOST in [status.state for status in driver.states]
 
 
-def test_kernel_that_kills_the_device_is_named_and_not_tried_for_ever(driver: Driver) -> None:
-    for _ in range(2):
-        reply = driver.run(_faulty("cosh"), X, label="layers.0/cosh")  # type: ignore[arg-type]
-        assert isinstance(reply, Failed)
-        assert reply.device_lost
-        assert "layers.0/cosh took the device with it" in reply.reason
-        assert "SIGSEGV" in reply.reason
-        _is_well(driver)
-    third = driver.run(_faulty("cosh"), X)  # type: ignore[arg-type]
-    assert isinstance(third, Failed)
-    assert not third.device_lost
+def test_kernel_that_kills_the_device_is_named_and_not_launched_again_unasked(driver: Driver) -> None:
+    first = driver.run(_faulty("cosh"), X, label="layers.0/cosh")  # type: ignore[arg-type]
+    assert isinstance(first, Failed)
+    assert first.device_lost
+    assert "layers.0/cosh took the device with it" in first.reason
+    assert "SIGSEGV" in first.reason
+    _is_well(driver)
+    second = driver.run(_faulty("cosh"), X, label="layers.1/cosh")  # type: ignore[arg-type]
+    assert isinstance(second, Failed)
+    assert not second.device_lost
+    assert "layers.0/cosh" in second.reason
+    driver.backend.interrupt()  # what follows an interrupt is no wish to try it again
     driver.backend.restart()
-    fourth = driver.run(_faulty("cosh"), X)  # type: ignore[arg-type]
-    assert isinstance(fourth, Failed)
-    assert fourth.device_lost
+    assert not driver.run(_faulty("cosh"), X).device_lost  # type: ignore[arg-type, union-attr]
+    driver.backend.restart()
+    asked = driver.run(_faulty("cosh"), X)  # type: ignore[arg-type]
+    assert isinstance(asked, Failed)
+    assert asked.device_lost
 
 
 def test_poisoned_session_is_replaced(driver: Driver) -> None:

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tvm
 from tvm import relax
 
+from tapml_tui.backends.address import parse_target_text
 from tapml_tui.backends.compiler.lower import Lowered
+from tapml_tui.backends.compiler.passes import (
+    ON_HOST,
+    finishing,
+    refuse_oversized,
+    refuse_unbound,
+    scheduled,
+)
 
-# GPU kinds need host code too, and the schedules of dlight, which TVM's default pipeline applies to them.
 _HOST = "llvm"
-_ON_HOST = {"llvm", "c"}
 # Every kernel checks the shape, type and strides of each argument each time that it is called, which is more code than
 # the kernel: nearly half of the time to compile. Relax has compared the same when it was compiled (a `call_tir` that
 # does not fit its PrimFunc is refused), and checks the arguments of the whole unit when it is called.
 _NO_CHECKS = "tirx.disable_assert"
 
 
-def parse_target(text: str) -> tvm.target.Target:
-    """A TVM target out of what the user wrote: a kind, a tag, or JSON.
+def parse_target(
+    text: str, host: str = "", limits: Mapping[str, int | str] = MappingProxyType({})
+) -> tvm.target.Target:
+    """A TVM target out of what the user wrote: a kind, a tag, "KIND -OPTION=VALUE ...", or JSON.
+
+    Args:
+        text: What kernels are compiled for.
+        host: What the code around them is compiled for; "" is this machine.
+        limits: What the device says of itself (`worker_device`): threads and shared memory of a block, at
+            most; the architecture, where there is one.
 
     Raises:
         ValueError: (or another of TVM's errors) if there is no such target.
     """
-    target = tvm.target.Target(json.loads(text) if text.lstrip().startswith("{") else text)
-    if target.kind.name in _ON_HOST or target.host is not None:
+    wanted = parse_target_text(text)
+    target = tvm.target.Target(wanted)
+    if target.kind.name in ON_HOST:
         return target
-    return tvm.target.Target(target, host=_HOST)
+    said = wanted if isinstance(wanted, dict) else {}
+    known = {name: limit for name, limit in limits.items() if name not in said and name in target.attrs}
+    if known:
+        config = dict(target.export())
+        for name, limit in known.items():
+            # TVM's own numbers are those that its schedules were made for; the device may have less.
+            config[name] = min(limit, int(config.get(name, limit))) if isinstance(limit, int) else limit
+        target = tvm.target.Target(config)
+    if target.host is not None:
+        return target
+    return tvm.target.Target(target, host=tvm.target.Target(parse_target_text(host) if host else _HOST))
 
 
 def merge(units: Sequence[tuple[str, Lowered]]) -> tvm.IRModule:
@@ -70,8 +96,14 @@ class _Rename(relax.PyExprMutator):  # type: ignore[misc]
         return self._names.get(op, op)
 
 
-def build(units: Sequence[tuple[str, Lowered]], target: tvm.target.Target, library: Path) -> None:
+def build(units: Sequence[tuple[str, Lowered]], target: tvm.target.Target, library: Path, *, linker: str = "") -> None:
     """Compile and link units into one library, which appears under its name when it is complete.
+
+    Args:
+        units: (name of the function, what it computes).
+        target: From `parse_target`.
+        library: A ".so" is linked here, a ".tar" by the server that it is sent to.
+        linker: The command that links, as "clang --target=aarch64-linux-android"; "" is cc.
 
     Raises:
         Exception: Whatever TVM or the linker raises; one unit that does not compile fails all.
@@ -79,31 +111,43 @@ def build(units: Sequence[tuple[str, Lowered]], target: tvm.target.Target, libra
     # Those that a user wrote into a kernel stay.
     needless = _NO_CHECKS in tvm.transform.PassContext.list_configs() and not any(one.by_user for _, one in units)
     with tvm.transform.PassContext(opt_level=2, config={_NO_CHECKS: True} if needless else {}):
-        executable = tvm.compile(merge(units), target=target)
+        executable = _compile(merge(units), target)
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         made = Path(folder, library.name)
-        executable.export_library(str(made), fcompile=_link if library.suffix == ".so" else None, workspace_dir=folder)
+        link = _linker(linker) if library.suffix == ".so" else None
+        executable.export_library(str(made), fcompile=link, workspace_dir=folder)
         os.replace(made, library)
 
 
-def _link(library: str, objects: Sequence[str], options: Sequence[str] = (), **_: object) -> None:
+def _compile(module: tvm.IRModule, target: tvm.target.Target) -> Any:
+    if target.kind.name in ON_HOST:
+        return tvm.compile(module, target=target)
+    module = scheduled(module, target)
+    refuse_unbound(module, target)
+    refuse_oversized(module, target)
+    return tvm.compile(module, target=target, relax_pipeline=finishing(target))
+
+
+def _linker(command: str) -> Callable[..., None]:
     """`cc -shared`, without what TVM's own wrapper adds."""
-    command = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", library, *objects, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise RuntimeError(f"LinkError: {command[0]} failed\n{done.stderr}")
+    words = shlex.split(command) or [os.environ.get("CC", "cc")]
 
+    def link(library: str, objects: Sequence[str], options: Sequence[str] = (), **_: object) -> None:
+        arguments = [*words, "-shared", "-fPIC", "-o", library, *objects, *options]
+        try:
+            done = subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            raise RuntimeError(f"LinkError: {words[0]} cannot be started: {error.strerror} (--cc, or CC)") from None
+        if done.returncode:
+            raise RuntimeError(f"LinkError: {words[0]} failed\n{done.stderr}")
 
-_link.object_format = "o"  # type: ignore[attr-defined]
+    link.object_format = "o"  # type: ignore[attr-defined]
+    return link
 
 
 def texts(lowered: Lowered, target: tvm.target.Target) -> list[tuple[str, str]]:
     """(title, text) of what a unit becomes: Relax as converted, then TensorIR as it is compiled."""
     sections = [("Relax", lowered.module.script(show_meta=False))]
-    with target:
-        passes = relax.backend.cpu_generic if target.kind.name in _ON_HOST else relax.backend.gpu_generic
-        module = tvm.transform.Sequential(passes.library_dispatch_passes(target) + passes.legalize_passes(target))(
-            lowered.module
-        )
+    module = scheduled(lowered.module, target)
     sections.append(("TensorIR", module.script(show_meta=False)))
     return sections

@@ -1,0 +1,155 @@
+"""Which kernels took a device with them, remembered across sessions.
+
+Before a kernel is launched, the device worker writes its name into the session's launch file, and takes it out when
+the result is there. Whatever dies, the worker, the server or the whole program, the file still says what ran. The next
+session for the same device finds it, and does not launch that kernel again before it is asked to.
+
+    STATE/devices/DIGEST/killers.json    what is known: {signature: [label, words]}
+    STATE/devices/DIGEST/launch-XXXX     of one session, locked while that lives: one line, "SIGNATURE LABEL" or blank
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCH_BYTES = 512
+"""Size of a launch file: one write of so few bytes is never seen by halves."""
+
+_KILLED = "it was running when the last session ended, and did not return"
+
+
+@dataclass(frozen=True, slots=True)
+class Killer:
+    """A kernel that took the device with it, as the node it was met at, and what happened."""
+
+    label: str
+    words: str
+
+
+class Killers:
+    """The killers of one device, and the launch file of this session. Nothing here may stop the program."""
+
+    def __init__(self, state: Path, device: str) -> None:
+        """Say where; nothing is read.
+
+        Args:
+            state: Folder of the user's state.
+            device: Names the device and everything that its kernels depend on: other kernels are other suspects.
+        """
+        self._folder = state / "devices" / hashlib.sha256(device.encode()).hexdigest()[:24]
+        self._known: dict[str, Killer] = {}
+        self._launch: Path | None = None
+        self._lock = -1
+
+    @property
+    def launch_file(self) -> str:
+        """For the device worker; "" if none can be written."""
+        return str(self._launch) if self._launch is not None else ""
+
+    def open(self) -> list[Killer]:
+        """Read what is known, and take in what earlier sessions left behind; the killers found."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._exclusively() as known:
+                for signature, killer in self._leftovers():
+                    known.setdefault(signature, killer)
+            descriptor, name = tempfile.mkstemp(prefix="launch-", dir=self._folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._launch, self._lock = Path(name), descriptor
+        return list(self._known.values())
+
+    def get(self, signature: str) -> Killer | None:
+        """What a kernel did, or None."""
+        return self._known.get(signature)
+
+    def add(self, signature: str, killer: Killer) -> None:
+        """Remember a kernel."""
+        self._known[signature] = killer
+        with contextlib.suppress(OSError), self._exclusively() as known:
+            known[signature] = killer
+
+    def discard(self, signature: str) -> None:
+        """It was innocent."""
+        if self._known.pop(signature, None) is not None:
+            with contextlib.suppress(OSError), self._exclusively() as known:
+                known.pop(signature, None)
+
+    def forgive(self) -> None:
+        """Forget all: they may be launched again."""
+        if self._known:
+            with contextlib.suppress(OSError), self._exclusively() as known:
+                known.clear()
+            self._known.clear()
+
+    def close(self) -> None:
+        """The session ends as it should: nothing that still runs is to blame."""
+        if self._launch is not None:
+            with contextlib.suppress(OSError):
+                self._launch.unlink()
+            os.close(self._lock)
+            self._launch = None
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[dict[str, Killer]]:
+        """What is on disk, to be changed; another session may be at it too."""
+        file = self._folder / "killers.json"
+        with (self._folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = _read(file)
+            yield known
+            self._known = dict(known)
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps({s: [k.label, k.words] for s, k in known.items()}))
+            part.replace(file)
+
+    def _leftovers(self) -> Iterator[tuple[str, Killer]]:
+        """What ran in sessions that did not end as they should."""
+        for file in self._folder.glob("launch-*"):
+            with contextlib.suppress(OSError), file.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails while its session lives
+                signature, _, label = stream.read(LAUNCH_BYTES).decode(errors="replace").strip().partition(" ")
+                file.unlink()
+                if signature:
+                    yield signature, Killer(label, _KILLED)
+
+
+def _read(file: Path) -> dict[str, Killer]:
+    try:
+        return {str(s): Killer(str(label), str(words)) for s, (label, words) in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+class LaunchNote:
+    """The device worker's hand on the launch file: one small write before a kernel, one after it."""
+
+    _BLANK = b"\n".rjust(LAUNCH_BYTES)
+
+    def __init__(self, file: str) -> None:
+        """Open it; "" is none."""
+        self._descriptor = -1
+        with contextlib.suppress(OSError):
+            if file:
+                self._descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+
+    def began(self, signature: str, label: str) -> None:
+        """A kernel is going to be launched."""
+        line = f"{signature} {label}".encode()[: LAUNCH_BYTES - 1].replace(b"\n", b" ")
+        self._write(line.ljust(LAUNCH_BYTES - 1) + b"\n")
+
+    def ended(self) -> None:
+        """It gave its result, or an error."""
+        self._write(self._BLANK)
+
+    def _write(self, line: bytes) -> None:
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._descriptor, line, 0)

@@ -1,0 +1,133 @@
+"""One RPC session and everything that lives in it. Of the device worker alone; loads tvm when it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapml_tui.backends.frames import Header
+from tapml_tui.backends.operands import TensorStore, array_dtype, read_operand
+from tapml_tui.backends.protocol import Operand
+from tapml_tui.backends.tracker import Tracker
+
+_KEPT_RESULTS = 512 << 20
+_KEPT_WEIGHTS = 8 << 30
+# TVM's name of what limits a block, and of the attribute of a device that says it.
+_LIMITS = {
+    "max_num_threads": "max_threads_per_block",
+    "max_threads_per_block": "max_threads_per_block",
+    "max_shared_memory_per_block": "max_shared_memory_per_block",
+}
+
+
+class Session:
+    """Connected; every method may raise whatever TVM raises, or never return."""
+
+    def __init__(self, header: Header) -> None:
+        """Connect, as the frame "connect" says.
+
+        Raises:
+            ConnectionError: If the server has no such device.
+        """
+        from tvm import rpc
+
+        self.kind = header["device"]
+        if header["tracker"]:
+            with Tracker(tuple(header["tracker"]), header["patience"]) as tracker:
+                host, port, key = tracker.request(header["key"])
+        else:
+            (host, port), key = header["address"], header["key"]
+        self.place = f"{host}:{port}"
+        self.remote = rpc.connect(host, port, key=key)
+        self.device = self.remote.device(self.kind, 0)
+        if not self.device.exist:
+            raise ConnectionError(f"{self.place} has no such device: {self.kind}")
+        self.synchronous = self.kind == "cpu"
+        self.tensors: TensorStore[Any] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
+        self._machines: dict[str, Any] = {}
+
+    def limits(self) -> dict[str, int | str]:
+        """What a GPU says of itself, as options of a TVM target; `Target.from_device` cannot ask over RPC."""
+        limits: dict[str, int | str] = {}
+        if self.synchronous:
+            return limits
+        for option, attribute in _LIMITS.items():
+            with contextlib.suppress(Exception):  # not every runtime answers; what it does not say is left to TVM
+                if (value := int(getattr(self.device, attribute) or 0)) > 0:
+                    limits[option] = value
+        with contextlib.suppress(Exception):
+            if self.kind == "cuda" and (version := self.device.compute_version):
+                limits["arch"] = "sm_" + str(version).replace(".", "")
+        return limits
+
+    def name(self) -> str:
+        """What the device calls itself, "" if it does not say."""
+        with contextlib.suppress(Exception):
+            return str(self.device.device_name or "")
+        return ""
+
+    def upload(self, operand: Operand) -> tuple[Any, int]:
+        """A tensor with the bytes of an operand, and how many these are."""
+        array = read_operand(operand)
+        return self.put(array, operand.spec.dtype), array.nbytes
+
+    def put(self, array: np.ndarray, dtype: str) -> Any:
+        """A tensor with these bytes."""
+        import tvm
+
+        tensor = tvm.runtime.empty(array.shape, dtype, self.device)
+        if array.nbytes:
+            tensor.copyfrom(array)
+        return tensor
+
+    def has(self, library: str) -> bool:
+        """Whether a library is there already; "" is that of an identity."""
+        return not library or library in self._machines
+
+    def machine(self, library: str) -> Any:
+        """The Relax VM of a library, which goes up the first time."""
+        if library not in self._machines:
+            from tvm.runtime import vm
+
+            # Unique: uploading under the name of a loaded library kills the session.
+            name = f"k{len(self._machines)}_{os.getpid()}_{time.monotonic_ns()}{Path(library).suffix}"
+            self.remote.upload(library, target=name)
+            self._machines[library] = vm.VirtualMachine(self.remote.load_module(name), self.device)
+        return self._machines[library]
+
+    def round_trip(self) -> float:
+        """Milliseconds of a small question, the median of some; checks on the way that bytes come back right.
+
+        Raises:
+            ConnectionError: If other bytes come back than were sent.
+        """
+        sent = np.arange(4, dtype=np.float32)
+        tensor = self.put(sent, "float32")
+        times = []
+        for _ in range(6):
+            begun = time.perf_counter()
+            back = tensor.numpy()
+            times.append((time.perf_counter() - begun) * 1e3)
+            if not np.array_equal(back, sent):
+                raise ConnectionError("the device gave back other bytes than it was sent")
+        return statistics.median(times[1:])
+
+
+def size_of(tensor: Any) -> int:
+    """Bytes of a tensor on the device."""
+    return math.prod(int(size) for size in tensor.shape) * array_dtype(str(tensor.dtype)).itemsize
+
+
+def fetch(tensor: Any, nbytes: int) -> np.ndarray:
+    """A tensor of the device, here."""
+    if nbytes == 0:
+        return np.empty(tuple(tensor.shape), dtype=array_dtype(str(tensor.dtype)))
+    array: np.ndarray = tensor.numpy()
+    return array

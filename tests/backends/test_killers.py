@@ -1,0 +1,139 @@
+"""The kernel that took a device with it is remembered, whoever died of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapml_tui.backends.killers import LAUNCH_BYTES, Killer, Killers, LaunchNote
+from tapml_tui.backends.launch import TargetOptions, make_backends
+from tapml_tui.backends.protocol import Deadlines, Executed, Failed, LogLine
+from tests.backends.driver import Driver, unary, wait_until
+
+X = np.linspace(-1, 1, 8, dtype=np.float32)
+LOWER = str(Path(__file__).with_name("faulty_kernels.py"))
+
+
+def _killers(folder: Path, device: str = "llvm @here") -> Killers:
+    return Killers(folder, device)
+
+
+def test_what_ran_when_everything_died_is_found_by_the_next_session(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path;"
+        "from tapml_tui.backends.killers import Killers, LaunchNote;"
+        "k = Killers(Path(sys.argv[1]), 'llvm @here'); k.open();"
+        "n = LaunchNote(k.launch_file); n.began('innocent', 'a'); n.ended(); n.began('cafe', 'layers.0/söft max');"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    for _ in range(2):  # known to every session from now on
+        killers = _killers(tmp_path)
+        (killer,) = killers.open()
+        assert killer.label == "layers.0/söft max"
+        assert killers.get("cafe") == killer
+        assert killers.get("innocent") is None
+        killers.close()
+    assert _killers(tmp_path, "another").open() == []
+    killers = _killers(tmp_path)
+    killers.open()
+    killers.forgive()
+    killers.close()
+    assert _killers(tmp_path).open() == []
+
+
+def test_a_session_that_lives_or_ends_well_blames_nothing(tmp_path: Path) -> None:
+    living = _killers(tmp_path)
+    living.open()
+    note = LaunchNote(living.launch_file)
+    note.began("cafe", "runs at this moment")
+    other = _killers(tmp_path)
+    assert other.open() == []
+    other.add("beef", Killer("b", "died"))
+    living.add("feed", Killer("c", "died"))  # neither forgets what the other wrote
+    other.close()
+    living.close()
+    assert {killer.label for killer in _killers(tmp_path).open()} == {"b", "c"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * LAUNCH_BYTES, b"[1, 2", b'{"a": 3}', b'{"a": ["x"]}'])
+def test_damaged_files_are_no_trouble(tmp_path: Path, content: bytes) -> None:
+    killers = _killers(tmp_path)
+    killers.open()
+    killers.close()
+    (folder,) = (tmp_path / "devices").iterdir()
+    (folder / "killers.json").write_bytes(content)
+    (folder / "launch-zzz").write_bytes(content)
+    again = _killers(tmp_path)
+    again.open()
+    again.add("cafe", Killer("x", "y"))
+    assert again.get("cafe") == Killer("x", "y")
+    again.close()
+
+
+def test_without_a_folder_that_can_be_written_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "devices").write_text("no folder")
+    killers = _killers(tmp_path)
+    assert killers.open() == []
+    assert killers.launch_file == ""
+    killers.add("cafe", Killer("x", "y"))
+    assert killers.get("cafe") is not None
+    killers.close()
+    LaunchNote(killers.launch_file).began("cafe", "x")
+
+
+_PROGRAM = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from tapml_tui.backends.launch import TargetOptions, make_backends
+from tests.backends.driver import Driver, unary
+X = np.linspace(-1, 1, 8, dtype=np.float32)
+folder, kernels, state, lower, op = sys.argv[1:]
+target = make_backends(TargetOptions(lower=lower), cache_dir=Path(kernels), state_dir=Path(state))[1]
+driver = Driver(target, Path(folder))
+print(driver.run(unary("aten.relu.default", X), X), flush=True)
+driver.execute(unary(f"aten.{op}.default", X), X, label=f"layers.0/{op}")
+time.sleep(600)
+"""
+
+
+@pytest.mark.tvm
+def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_path: Path, kernel_folder: Path) -> None:
+    state = tmp_path / "state"
+    program = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path), str(kernel_folder), str(state), LOWER, "sinh"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert program.stdout is not None
+        assert b"Executed" in program.stdout.readline()
+        wait_until(lambda: any(b"sinh" in f.read_bytes() for f in state.glob("devices/*/launch-*")), "it runs", 120)
+    finally:
+        os.kill(program.pid, signal.SIGKILL)
+        program.wait()
+    options = TargetOptions(lower=LOWER)
+    deadlines = Deadlines(run=2)
+    backend = make_backends(options, deadlines=deadlines, cache_dir=kernel_folder, state_dir=state)[1]
+    driver = Driver(backend, tmp_path)
+    try:
+        driver.wait(lambda r: isinstance(r, LogLine) and "layers.0/sinh" in r.text)
+        reply = driver.run(unary("aten.sinh.default", X), X)
+        assert isinstance(reply, Failed)
+        assert not reply.device_lost
+        assert "layers.0/sinh" in reply.reason and "R launches it again" in reply.reason
+        assert isinstance(driver.run(unary("aten.relu.default", X), X), Executed)
+        driver.backend.restart()
+        asked = driver.run(unary("aten.sinh.default", X), X, label="layers.0/sinh")
+        assert isinstance(asked, Failed)
+        assert "did not return within 2 s" in asked.reason
+    finally:
+        driver.backend.close()
