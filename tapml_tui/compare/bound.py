@@ -1,30 +1,15 @@
-"""A noise floor where none was recorded, and one for other inputs than the recorded ones."""
+"""How long the sums of an operator are, and a noise floor for other inputs than the recorded ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tapml_tui.compare.precision import precision, rounding
 from tapml_tui.compare.summary import summarize
 from trace_format.model import Floor
-
-
-def rounding_bound(reference: np.ndarray, terms: float) -> Floor | None:
-    """What rounding alone may do to a result that sums `terms` products per element.
-
-    `rounding` times the root mean square of the reference, which stands for the partial sums.
-
-    Returns:
-        None for dtypes that are compared exactly.
-    """
-    unit = precision(reference.dtype)
-    if unit is None:
-        return None
-    size = rounding(unit, terms) * (summarize(reference).rms or 0.0)
-    return Floor(size, size, "bound")
 
 
 def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...], *, multiplies: bool) -> float:
@@ -62,5 +47,5 @@ def scaled(floor: Floor, growths: Sequence[tuple[float, float]]) -> Floor:
         floor: Measured on the recorded inputs.
         growths: (recorded magnitude, magnitude now) of each input and output.
     """
-    ratio = max([now / before for before, now in growths if before > 0 and math.isfinite(now)], default=1.0)
-    return Floor(floor.max_abs * max(1.0, ratio), floor.rms * max(1.0, ratio), floor.origin)
+    ratio = max([1.0, *(now / before for before, now in growths if before > 0 and math.isfinite(now))])
+    return replace(floor, max_abs=floor.max_abs * ratio, rms=floor.rms * ratio, excess=floor.excess * ratio)

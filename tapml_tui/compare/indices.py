@@ -18,7 +18,8 @@ def compare_indices(
     dim: int | None,
     *,
     floor: Floor,
-    terms: float = 1.0,
+    terms: float | None = 1.0,
+    chained: bool = False,
 ) -> Comparison:
     """Compare what `sort`, `topk`, `argmax` and their like say about where something lies.
 
@@ -33,6 +34,7 @@ def compare_indices(
         dim: The dimension that they count along; None: in the flattened array.
         floor: Noise floor of `values`.
         terms: See `compare`.
+        chained: Whether `floor` is that of the whole model up to here.
     """
     exact = compare(reference, actual)
     if exact.passed or exact.worst is None:
@@ -40,10 +42,10 @@ def compare_indices(
     expected, got = _pointed_to(values, reference, dim), _pointed_to(values, actual, dim)
     if expected is None or got is None or _repeats(values, actual, dim):
         return exact
-    pointed = compare(expected, got, floor=floor, terms=terms)
+    pointed = compare(expected, got, floor=floor, terms=terms, chained=chained)
     if not pointed.passed:
         return exact
-    return replace(exact, passed=True, reason="", outside=0, factor=pointed.factor, limit=pointed.limit)
+    return replace(exact, passed=True, reason="", outside=0, factor=pointed.factor)
 
 
 def _pointed_to(values: np.ndarray, indices: np.ndarray, dim: int | None) -> np.ndarray | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
-CHUNK = 1 << 16
-"""Elements at a time: a few float64 temporaries of this length stay in a second-level cache."""
+CHUNK = 1 << 15
+"""Elements at a time: a few temporaries of this length stay in a second-level cache."""
 
 
 class Precision(NamedTuple):
@@ -23,6 +24,29 @@ class Precision(NamedTuple):
 
     fraction_bits: int
     half_smallest: float
+
+    @property
+    def roundoff(self) -> float:
+        """The largest relative error of one rounding, u = 2**-(fraction_bits + 1)."""
+        return 2.0 ** -(self.fraction_bits + 1)
+
+    @property
+    def wide(self) -> bool:
+        """Whether float32 cannot hold it."""
+        return self.fraction_bits > 23
+
+    def ulp(self, magnitude: npt.NDArray[Any], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """One unit in the last place of each |element|.
+
+        Args:
+            magnitude: Absolute values, all in float32 or all in float64, whichever can hold this dtype.
+            out: Where it goes: of the same dtype and size.
+        """
+        bits, exponent = (np.uint64, 0x7FF0_0000_0000_0000) if out.itemsize == 8 else (np.uint32, 0x7F80_0000)
+        np.bitwise_and(magnitude.view(bits), bits(exponent), out=out.view(bits))
+        np.multiply(out, out.dtype.type(2.0**-self.fraction_bits), out=out)
+        np.maximum(out, out.dtype.type(2 * self.half_smallest), out=out)
+        return out
 
 
 @lru_cache
@@ -59,13 +83,3 @@ def half_ulp(magnitude: np.ndarray, of: Precision) -> np.ndarray:
     power = (magnitude.view(np.uint64) & np.uint64(0x7FF0_0000_0000_0000)).view(np.float64)
     power *= 2.0 ** -(of.fraction_bits + 1)
     return np.maximum(power, of.half_smallest, out=power)
-
-
-def rounding(of: Precision, terms: float) -> float:
-    """One standard deviation of the error of a sum of `terms` products, relative to what is summed.
-
-    A sum of n products has n roundings of unit roundoff u, each of the size of the partial sum; in a
-    random walk these add up to u * sqrt(n) (Higham and Mary, "A New Approach to Probabilistic Rounding
-    Error Analysis", SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4).
-    """
-    return float(2.0 ** -(of.fraction_bits + 1) * math.sqrt(terms))

@@ -34,10 +34,10 @@ class Comparison:
     Attributes:
         passed: Whether every element is within what it is allowed.
         reason: One sentence, "" if it passed: what is wrong, with the number.
-        factor: Worst error in units of the element's noise floor ("x times the floor").
-        limit: How many floors an element may be off and still pass.
-        floor: The value's noise floor, in the value's unit.
-        floor_origin: "float64", "exact" or "bound".
+        factor: Worst error in units of what that element may be off ("x times the floor"); above 1 it fails.
+        limit: The factor up to which an element passes.
+        floor: What the worst element may be off (where nothing differs: a typical one), in the value's unit.
+        floor_origin: "float64" (it was measured), "exact" or "bound".
         compared: How many elements were compared.
         outside: How many of them were outside.
         max_abs: Largest absolute error.
@@ -51,7 +51,7 @@ class Comparison:
     passed: bool
     reason: str = ""
     factor: float = 0.0
-    limit: float = 0.0
+    limit: float = 1.0
     floor: float = 0.0
     floor_origin: str = "float64"
     compared: int = 0

@@ -7,8 +7,8 @@ from tapml_tui.compare.result import Verdict
 AMPLIFIED_BY = 4.0
 """An inherited error that grew to more than this many times that of the inputs marks a fragile place.
 
-Only what is off by more than `LIMIT` floors has a verdict, so that it has also grown by more than four
-floors; without the ratio, every node downstream of an error of a million floors would count as fragile.
+The floor of a chained value is several times what a healthy target errs, so that what fails has also grown by more
+than four of those; without the ratio, every node downstream of an error of a million floors would count as fragile.
 """
 
 

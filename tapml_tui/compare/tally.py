@@ -1,0 +1,261 @@
+"""What is known of two arrays after some chunks: the counts and the worst element of a `Comparison`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare.chunks import widened, working_dtype
+from tapml_tui.compare.noise import Noise
+from tapml_tui.compare.precision import CHUNK, precision
+from tapml_tui.compare.result import Comparison
+
+Array: TypeAlias = npt.NDArray[Any]
+Number: TypeAlias = complex | float | int | bool
+
+_FEW = 8
+"""Elements that may be the worst are looked at one by one if they are at most this part of a chunk (one in 8)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Adds up chunks.
+
+    Attributes:
+        noise: What is allowed; None where bits must be equal.
+        inherited_nan: Whether a NaN in both is fine.
+    """
+
+    noise: Noise | None
+    inherited_nan: bool
+    compared: int = 0
+    outside: int = 0
+    nan_reference: int = 0
+    nan_actual: int = 0
+    nan_both: int = 0
+    inf_reference: int = 0
+    inf_actual: int = 0
+    inf_differs: int = 0
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    factor: float = 0.0
+    worst: int | None = None
+    _buffers: tuple[Array, ...] = field(default=(), repr=False)
+    _least: float = 0.0  # allowance of an element of 0, less than which there is none
+    _slope: float = 0.0  # nor less than this part of an element
+
+    def prepare(self, reference: np.dtype[Any], actual: np.dtype[Any], size: int) -> None:
+        """Make room to work in, for chunks of these dtypes and at most `size` elements."""
+        if self.noise is None:
+            return
+        dtype = working_dtype(reference, actual)
+        if dtype.kind != "c":
+            self._buffers = tuple(np.empty(min(CHUNK, size), dtype) for _ in range(6))
+        self._least = self.noise.at(0.0)
+        self._slope = self.noise.slope + self.noise.way_slope + self.noise.unit.roundoff
+
+    def add(self, start: int, reference: Array, actual: Array) -> None:
+        """Compare one chunk, whose first element has the flat index `start`."""
+        self.compared += reference.size
+        if self.noise is None:
+            if _same_bits(reference, actual) and _all_finite(reference):
+                return
+            if precision(reference.dtype) is None or precision(actual.dtype) is None:
+                self._add_integers(start, reference, actual)
+            else:
+                self._add_carefully(start, reference, actual)
+        elif not self._buffers or not self._add_finite(start, reference, actual, self.noise):
+            self._add_carefully(start, reference, actual)
+
+    def _add_finite(self, start: int, reference: Array, actual: Array, noise: Noise) -> bool:
+        """The common case, fast: everything is finite. Returns whether it is."""
+        expected, got = widened(reference, self._buffers[0]), widened(actual, self._buffers[1])
+        error, magnitude, allowed, scratch = (buffer[: expected.size] for buffer in self._buffers[2:])
+        with np.errstate(all="ignore"):
+            # Close numbers are subtracted exactly (Sterbenz); of far ones the last digits do not matter.
+            np.subtract(got, expected, out=error)
+            np.abs(error, out=error)
+            top = float(error.max())
+            if not math.isfinite(top):
+                return False
+            if top == 0.0:
+                return True
+            self.max_abs = max(self.max_abs, top)
+            np.abs(expected, out=magnitude)
+            np.divide(error, magnitude, out=scratch)
+            self.max_rel = max(self.max_rel, _largest_relative(scratch, magnitude))
+            if top <= min(self.factor, 1.0) * self._least:
+                return True  # nothing here is outside, or worse than what was
+            np.multiply(magnitude, self._slope, out=scratch)
+            np.maximum(scratch, self._least, out=scratch)
+            scratch *= min(self.factor, 1.0)
+            chosen = np.flatnonzero(error > scratch)
+            if not chosen.size:
+                return True
+            if chosen.size * _FEW <= error.size:
+                error, magnitude = error[chosen], magnitude[chosen]
+                allowed, scratch = np.empty_like(error), np.empty_like(error)
+            noise.allow(magnitude, allowed, scratch)
+            np.divide(error, allowed, out=scratch)
+        worst = int(scratch.argmax())
+        largest = float(scratch[worst])
+        if largest > 1.0:
+            self.outside += int(np.count_nonzero(scratch > 1.0))
+        if largest > self.factor:
+            self.factor = largest
+            self.worst = start + (int(chosen[worst]) if error.size == chosen.size else worst)
+        return True
+
+    def _add_integers(self, start: int, reference: Array, actual: Array) -> None:
+        differs = np.flatnonzero(reference != actual)
+        if not differs.size:
+            return
+        # float64 cannot hold all of int64: it measures how far off, it does not decide.
+        error = np.abs(_wide(actual[differs]) - _wide(reference[differs]))
+        magnitude = np.abs(_wide(reference[differs]))
+        self.outside += differs.size
+        self._note_worst(start, differs, np.full(differs.size, np.inf), error, magnitude)
+
+    def _add_carefully(self, start: int, reference: Array, actual: Array) -> None:
+        """Any chunk of floats, in double precision: NaN and Inf are counted, and fail unless they are the same."""
+        expected, got = _wide(reference), _wide(actual)
+        nan_expected, nan_got = np.isnan(expected), np.isnan(got)
+        inf_expected, inf_got = np.isinf(expected), np.isinf(got)
+        # A NaN is told by its own counts; Inf only has to be the same one.
+        special = nan_expected | nan_got | inf_expected | inf_got
+        self.nan_reference += int(nan_expected.sum())
+        self.nan_actual += int(nan_got.sum())
+        self.nan_both += int((nan_expected & nan_got).sum())
+        self.inf_reference += int(inf_expected.sum())
+        self.inf_actual += int(inf_got.sum())
+        wrong_nan = nan_expected != nan_got if self.inherited_nan else nan_expected | nan_got
+        wrong_inf = (inf_expected | inf_got) & ~(nan_expected | nan_got) & (expected != got)
+        self.inf_differs += int(wrong_inf.sum())
+
+        magnitude = np.abs(expected)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(got - expected)
+        error[special] = 0.0
+        if self.noise is None:
+            factor = np.where(_bits_differ(reference, actual), np.inf, 0.0)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                factor = error / self.noise.allowance(magnitude)
+        factor[special] = 0.0
+        factor[wrong_nan | wrong_inf] = np.inf
+        self.outside += int((factor > 1.0).sum())
+        error[wrong_nan | wrong_inf] = np.inf
+        magnitude[special] = np.inf
+        self._note_worst(start, np.arange(factor.size), factor, error, magnitude)
+
+    def _note_worst(self, start: int, where: Array, factor: Array, error: Array, magnitude: Array) -> None:
+        finite = np.isfinite(error)
+        if finite.any():
+            self.max_abs = max(self.max_abs, float(error[finite].max()))
+            relative = error[finite & (magnitude > 0)] / magnitude[finite & (magnitude > 0)]
+            if relative.size:
+                self.max_rel = max(self.max_rel, float(relative.max()))
+        # Among equally bad factors (all infinite where bits must agree) the largest error is shown.
+        candidates = np.flatnonzero(factor == factor.max())
+        best = int(candidates[int(error[candidates].argmax())])
+        if factor[best] > self.factor:
+            self.factor = float(factor[best])
+            self.worst = start + int(where[best])
+
+    def result(self, reference: Array, actual: Array) -> Comparison:
+        """The comparison, once every chunk was added."""
+        worst = values = None
+        if self.worst is not None:
+            worst = tuple(int(i) for i in np.unravel_index(self.worst, reference.shape))
+            values = (_plain(reference[worst]), _plain(actual[worst]))
+        return Comparison(
+            passed=self.outside == 0,
+            reason=self._reason(worst, values),
+            factor=self.factor,
+            compared=self.compared,
+            outside=self.outside,
+            max_abs=self.max_abs,
+            max_rel=self.max_rel,
+            nan=(self.nan_reference, self.nan_actual),
+            inf=(self.inf_reference, self.inf_actual),
+            worst=worst,
+            worst_values=values,
+        )
+
+    def _reason(self, worst: tuple[int, ...] | None, values: tuple[Number, Number] | None) -> str:
+        if not self.outside:
+            return ""
+        if self.nan_actual > self.nan_both:
+            return f"NaN in {self.nan_actual - self.nan_both} of {self.compared} elements where the reference has none"
+        if self.nan_reference > self.nan_both:
+            return f"no NaN in {self.nan_reference - self.nan_both} elements where the reference has one"
+        if self.nan_both and not self.inherited_nan:
+            return f"NaN in both, in {self.nan_both} of {self.compared} elements: nothing vouches for them"
+        if self.inf_differs:
+            return f"Inf on one side only, or of the other sign, in {self.inf_differs} of {self.compared} elements"
+        assert worst is not None and values is not None
+        expected, got = _told_apart(*values)
+        place = f"worst at [{', '.join(map(str, worst))}]: {expected} expected, {got} computed"
+        if self.noise is None:
+            return f"{self.outside} of {self.compared} elements are not equal, and must be; {place}"
+        return f"{self.factor:.3g} x the floor in {self.outside} of {self.compared} elements; {place}"
+
+
+def _largest_relative(relative: Array, magnitude: Array) -> float:
+    """The largest quotient whose divisor is not zero."""
+    largest = float(np.fmax.reduce(relative))  # skips 0 / 0
+    if math.isinf(largest):
+        largest = float(relative.max(where=magnitude > 0, initial=0.0))
+    return largest if math.isfinite(largest) else 0.0
+
+
+def _wide(array: Array) -> Array:
+    """As float64 (complex128 for complex), writable."""
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _as_bits(array: Array) -> Array:
+    contiguous = np.ascontiguousarray(array)
+    return contiguous.view(np.uint8).reshape(contiguous.size, contiguous.itemsize)
+
+
+def _same_bits(reference: Array, actual: Array) -> bool:
+    if reference.dtype != actual.dtype:
+        return False
+    if reference.itemsize in (1, 2, 4, 8):
+        word = f"u{reference.itemsize}"
+        return bool(np.array_equal(reference.view(word), actual.view(word)))
+    return bool(np.array_equal(_as_bits(reference), _as_bits(actual)))
+
+
+def _bits_differ(reference: Array, actual: Array) -> Array:
+    if reference.dtype != actual.dtype:
+        return np.asarray(_wide(reference) != _wide(actual))
+    return np.asarray((_as_bits(reference) != _as_bits(actual)).any(axis=1))
+
+
+def _all_finite(array: Array) -> bool:
+    return precision(array.dtype) is None or bool(np.isfinite(array).all())
+
+
+def _told_apart(*values: Number) -> list[str]:
+    """Numbers in six digits, or in all of them where six make them look equal."""
+    short = [repr(value) if isinstance(value, int) else f"{value:.6g}" for value in values]
+    return short if len(set(short)) == len(short) else [repr(value) for value in values]
+
+
+def _plain(element: object) -> Number:
+    """A Python number that prints well, of a numpy or ml_dtypes scalar."""
+    array = np.asarray(element)
+    match array.dtype.kind:
+        case "b":
+            return bool(array)
+        case "i" | "u":
+            return int(array)
+        case "c":
+            return complex(array)
+    return float(array) if precision(array.dtype) is not None else int(array)
