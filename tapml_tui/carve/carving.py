@@ -14,6 +14,7 @@ import torch
 
 from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
+from tapml_tui.carve.overflow import overflow_notes
 from tapml_tui.carve.plan import Ref
 from tapml_tui.carve.prepare import Prepared, prepare
 from tapml_tui.carve.provenance import provenance
@@ -127,9 +128,10 @@ def carve_workload(
     )
     with TraceWriter(out, origin, max_bytes=max_size) as writer:
         referred = writer.add_weights(Path(weights)) if weights is not None else {}
-        digests = _record(workload, prepared, writer, floors=floors, needed=needed, on_progress=on_progress)
+        recorder = _record(workload, prepared, writer, floors=floors, needed=needed, on_progress=on_progress)
         if weights is not None:
-            notes.append(_weights_note(digests, set(referred.values()), Path(weights).name))
+            notes.append(_weights_note(recorder.weight_digests, set(referred.values()), Path(weights).name))
+        notes = overflow_notes(prepared, recorder.stored) + notes
         for note in notes:
             writer.add_note(note)
     return Report(
@@ -173,8 +175,8 @@ def _record(
     floors: bool,
     needed: int,
     on_progress: Callable[[Progress], None],
-) -> Mapping[str, bytes]:
-    """Write graphs and cases; the digests of the weights, by name."""
+) -> Recorder:
+    """Write graphs and cases."""
     total = sum(len(prepared.plan(i).steps) for i in range(len(workload.cases)))
     done = 0
     sink = Sink(writer)
@@ -208,7 +210,7 @@ def _record(
         sink.close()
     finally:
         sink.stop()
-    return recorder.weight_digests
+    return recorder
 
 
 def _add_graph(writer: TraceWriter, prepared: Prepared, number: int, name: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tapml_tui.carve.measure import Against, Array, Yardstick, measure
+from tapml_tui.compare.forecast import Size
 from trace_format import TraceWriter
 from trace_format.model import InputRef, NodeRef, Value
 
@@ -16,13 +17,12 @@ class Stored:
     `requested` when an entry brings them, all else when they are written.
     """
 
-    __slots__ = ("digest", "peak", "requested", "rms")
+    __slots__ = ("digest", "requested", "size")
 
     def __init__(self) -> None:
         self.requested = False
         self.digest: bytes | None = None
-        self.peak: float | None = None
-        self.rms: float | None = None
+        self.size = Size(0, None, None)
 
 
 @dataclass(slots=True)
@@ -63,11 +63,12 @@ class Entry:
         v = self.described
         floors = tuple(y for y in self.yardsticks if not isinstance(y, Against))
         if stored.digest is None or len(floors) < len(self.yardsticks):
-            stored.peak, stored.rms, floors = measure(array, self.yardsticks)
+            peak, rms, floors = measure(array, self.yardsticks)
+            stored.size = Size(array.size, peak, rms)
         if stored.digest is None:
             stored.digest = writer.add_tensor(array, v.dtype, self.ahead)
         isolated, chained = floors
         self.described = Value(
             v.dtype, v.shape, v.strides, stored.digest, None, v.reproducible, isolated, chained,
-            note=v.note, peak=stored.peak, rms=stored.rms,
+            note=v.note, peak=stored.size.peak, rms=stored.size.rms,
         )  # fmt: skip

@@ -27,7 +27,11 @@ _UNKNOWN: tuple[Yardstick, Yardstick] = (None, None)
 
 
 class Recorder:
-    """Writes cases down. One for a whole trace: it knows which weights are written already."""
+    """Writes cases down. One for a whole trace: it knows which weights are written already.
+
+    Attributes:
+        stored: Of every case, what was written of each value; filled in when the sink is closed.
+    """
 
     def __init__(self, sink: Sink, *, floors: bool) -> None:
         self._sink = sink
@@ -35,6 +39,7 @@ class Recorder:
         self._wide = WideWeights()
         self._weights: dict[int, tuple[torch.Tensor, torch.Tensor, Stored]] = {}
         self._names: dict[str, Stored] = {}
+        self.stored: list[dict[Ref, Stored]] = []
 
     @property
     def weight_digests(self) -> dict[str, bytes]:
@@ -76,6 +81,7 @@ class Recorder:
             for index, step in enumerate(plan.steps):
                 run.step(index, step, replay)
                 on_step()
+        self.stored.append(run.stored)
         outputs = [out.value for out in plan.outputs]
         values = [None if ref is None else run.values[ref] for ref in outputs]
         return values, [None if ref is None or replay is None else replay.drift(ref) for ref in outputs]
@@ -94,6 +100,7 @@ class _Run:
     Attributes:
         values: As the model computes them, with their strides.
         recorded: As the trace has them: contiguous, aligned, never written to again.
+        stored: What is written of them.
     """
 
     def __init__(self, plan: Plan, case: int, sink: Sink) -> None:
@@ -102,7 +109,7 @@ class _Run:
         self._plan = plan
         self._case = case
         self._sink = sink
-        self._stored: dict[Ref, Stored] = {}
+        self.stored: dict[Ref, Stored] = {}
 
     def input(self, ref: InputRef, value: Any, weight: tuple[torch.Tensor, Stored] | None) -> None:
         """Take a graph input; `weight` is its recorded form if it is a parameter, buffer or constant."""
@@ -113,7 +120,7 @@ class _Run:
         else:
             self.recorded[ref], stored = weight
             if wanted:
-                self._stored[ref] = stored
+                self.stored[ref] = stored
         self._describe(ref, note="" if wanted else "no recorded operator reads it")
 
     def step(self, index: int, step: Step, replay: Replay | None) -> None:
@@ -137,7 +144,6 @@ class _Run:
         for gone in step.last_reads:
             self.values.pop(gone, None)
             self.recorded.pop(gone, None)
-            self._stored.pop(gone, None)
         if replay is not None:
             replay.forget(step.last_reads)
 
@@ -148,8 +154,8 @@ class _Run:
             return
         recorded = self.recorded[ref] = as_recorded(value)
         if wanted and recordable(recorded.dtype):
-            same = (r for r in reads if r in self._stored and same_memory(recorded, self.recorded[r]))
-            self._stored[ref] = next((self._stored[read] for read in same), None) or Stored()
+            same = (r for r in reads if r in self.stored and same_memory(recorded, self.recorded[r]))
+            self.stored[ref] = next((self.stored[read] for read in same), None) or Stored()
 
     def _again(self, step: Step, refs: Sequence[NodeRef]) -> tuple[bool | None, str]:
         """Whether the node gives the same bits again from the recorded bytes, and what is to be said about it."""
@@ -185,7 +191,7 @@ class _Run:
         else:
             dtype, note = "", note or f"a trace cannot hold {value.dtype}"
         described = Value(dtype, tuple(value.shape), value.stride(), None, None, reproducible, note=note)
-        stored = self._stored.get(ref)
+        stored = self.stored.get(ref)
         array = to_numpy(self.recorded[ref]) if stored is not None else None
         self._sink.put(Entry(self._case, ref, described, stored, array, yardsticks=yardsticks))
 

@@ -316,3 +316,26 @@ def test_a_part_can_be_carved_with_what_it_needs(carved):
     assert recorded
     assert any("left out by --include" in note for note in part.notes)
     assert assert_reproducible(part)
+
+
+def test_what_would_overflow_in_half_precision_is_said_before_any_device_is_touched(carved):
+    import torch
+
+    class Loud(torch.nn.Module):
+        def forward(self, x):
+            return (x * 1000).square().mean(-1) / 1e6
+
+    trace = carved(Loud(), (torch.full((2, 300), 2.0),))
+    (half,) = [note for note in trace.notes if "float16" in note and "bfloat16" not in note]
+    assert half.startswith("2 of 4 nodes would overflow in float16: square (4e+06), mean (1.2e+09 in the sum")
+    assert any("float8_e4m3fn: mul (2e+03), " in note for note in trace.notes)
+    assert not any("bfloat16" in note for note in trace.notes)
+
+
+def test_a_model_with_room_says_how_much(carved):
+    import torch
+
+    trace = carved(torch.nn.ReLU(), (torch.tensor([8.0, -1.0]),))
+    assert trace.notes == ("no node would overflow in float16: relu (8) fits 8.19e+03 times",)
+    narrow = carved(torch.nn.ReLU(), (torch.tensor([8.0], dtype=torch.float16),), name="narrow.trace")
+    assert narrow.notes == ()

@@ -1,0 +1,50 @@
+"""What a model would overflow in, told from what was measured while it was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tapml_tui.carve.entry import Stored
+from tapml_tui.carve.plan import Plan, Ref
+from tapml_tui.carve.prepare import Prepared
+from tapml_tui.compare.forecast import LIMITS, Largest, forecast, headroom, largest
+from trace_format.model import NodeRef
+
+_ALWAYS = "float16"
+_NARROW_BYTES = 2
+
+
+def overflow_notes(prepared: Prepared, stored: Sequence[Mapping[Ref, Stored]]) -> list[str]:
+    """A sentence for float16, and for each other narrow type in which something would overflow.
+
+    Args:
+        prepared: The graphs.
+        stored: What was written of every case, by value.
+    """
+    found: dict[tuple[int, int], Largest] = {}
+    for case, values in enumerate(stored):
+        graph = prepared.graph_of_case[case]
+        for node, here in _largest(prepared.plans[graph], values).items():
+            found[graph, node] = max(found.get((graph, node), here), here, key=lambda item: item.magnitude)
+    nodes = [(prepared.plans[graph].steps[node].node.name, item) for (graph, node), item in sorted(found.items())]
+    top = max((item.magnitude for _, item in nodes), default=0.0)
+    return [forecast(nodes, dtype) for dtype in LIMITS if nodes and (dtype == _ALWAYS or headroom(top, dtype) < 1)]
+
+
+def _largest(plan: Plan, values: Mapping[Ref, Stored]) -> dict[int, Largest]:
+    found = {}
+    for index, step in enumerate(plan.steps):
+        refs = [NodeRef(index, i) for i, meta in enumerate(step.metas) if _is_wide(meta)]
+        outputs = [values[ref].size for ref in refs if ref in values]
+        if any(size.peak is not None for size in outputs):
+            inputs = [values[ref].size for ref in step.reads if ref in values]
+            found[index] = largest(step.node.op, step.node.args, inputs, outputs)
+    return found
+
+
+def _is_wide(meta: Any) -> bool:
+    """Whether it holds more than the types of the forecast: others have overflowed already."""
+    return isinstance(meta, torch.Tensor) and meta.itemsize > _NARROW_BYTES
