@@ -41,7 +41,7 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Freedom:
-    """What an operator may do in another way and be healthy: whether it sums, multiplies before, and the rest by name."""
+    """What an operator may do in another way and be healthy; functions and routes by name."""
 
     sums: bool = False
     products: bool = False

@@ -1,4 +1,4 @@
-"""The traces of the suite: `python -m tests.faults.carving FOLDER MODELS DTYPES`, in a process of its own because of torch."""
+"""The traces of the suite: `python -m tests.faults.carving FOLDER MODELS DTYPES`, a process because of torch."""
 
 from __future__ import annotations
 

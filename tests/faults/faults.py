@@ -1,6 +1,7 @@
 """The kinds of fault: where each makes sense, how its strength is set, what the diagnosis may call it.
 
-What a kind computes is the function of the same name in `wrong.py`, which only the compiler imports.
+What a kind computes is the function of the same name in `damaged.py` or `miscomputed.py`, which only the compiler
+imports.
 """
 
 from __future__ import annotations
@@ -118,3 +119,8 @@ KINDS: dict[str, Kind] = {
     "wrong_index": Kind(_index),
     "wrong_formula": Kind(_of("aten.conv2d", "aten.gelu", "aten.silu", "aten.tanh")),
 }
+
+
+def kinds_at(site: Site) -> list[str]:
+    """The kinds of fault that make sense somewhere."""
+    return [name for name, kind in KINDS.items() if kind.fits(site)]

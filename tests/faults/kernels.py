@@ -12,10 +12,11 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from tests.faults import damaged, miscomputed
 from tests.faults.arithmetic import of_name
 from tests.faults.kit import COMPUTE, Kit
+from tests.faults.making import Making
 from tests.faults.operators import OPERATORS, sizes
-from tests.faults.wrong import WRONG, Making
 
 
 def operator_of(op: str) -> str:
@@ -58,7 +59,7 @@ def _wrong(name: str, operator: Any, values: list[Any], named: dict[str, Any], d
     shape = sizes(result)
     good = te.compute(shape, lambda *i: result(*i).astype(COMPUTE), name="good")
     making = Making(operator, values, named, good, memory, numbers, dtype, random.Random(f"{kind}/{seed}"))
-    element = WRONG[kind](making)
+    element = getattr(damaged if hasattr(damaged, kind) else miscomputed, kind)(making)
     strength = numbers[0]
 
     def blended(*i: Any) -> Any:

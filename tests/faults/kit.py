@@ -1,4 +1,4 @@
-"""The building blocks of every kernel of the suite: sums in any order, functions of any precision, as TE expressions."""
+"""The building blocks of every kernel of the suite: sums in any order, functions of any precision, in TE."""
 
 from __future__ import annotations
 

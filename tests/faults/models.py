@@ -22,7 +22,7 @@ _SENTENCES = (
 
 @torch.library.custom_op("tapml_faults::rope", mutates_args=())
 def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding, halves turned against each other: x of (batch, head, token, width), tables of (token, width)."""
+    """Rotary embedding, halves against each other: x of (batch, head, token, width), tables of (token, width)."""
     half = x.shape[-1] // 2
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
 

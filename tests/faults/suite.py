@@ -6,18 +6,22 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.faults import carving
-from tests.faults.isolated import Bench, Place, at, open_bench, places, plan, prepare
-from tests.faults.placing import placing_backends
+from tests.faults.arithmetic import benign
+from tests.faults.bench import Bench, Kernel, bench_on, places
+from tests.faults.chained import Chain
+from tests.faults.faults import kinds_at
+from tests.faults.isolated import Plan, judge
 from tests.faults.records import Record
-from trace_format import open_trace
 
 ROOT = Path(__file__).parents[2]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Amount:
         operators: At most so many of each trace, drawn.
         benign: At most so many variants at a place.
         kinds: At most so many kinds of fault at a place.
-        chained: So many faults of each trace in the chain, and as many rounds of benign variants as make sense.
+        chained: So many faults of each trace in the chain.
+        rounds: So many times all nodes of a chain get benign variants.
     """
 
     models: tuple[str, ...] = carving.MODELS
@@ -39,9 +44,10 @@ class Amount:
     benign: int = 99
     kinds: int = 99
     chained: int = 40
+    rounds: int = 4
 
 
-def carve(folder: Path, models: Sequence[str] = carving.MODELS, dtypes: Sequence[str] = carving.DTYPES) -> None:
+def carve(folder: Path, models: Sequence[str], dtypes: Sequence[str]) -> None:
     """Carve the suite's models into a folder, in a process of its own."""
     command = [sys.executable, "-m", "tests.faults.carving", str(folder), ",".join(models), ",".join(dtypes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -50,42 +56,40 @@ def carve(folder: Path, models: Sequence[str] = carving.MODELS, dtypes: Sequence
         raise RuntimeError(f"carving: {done.stderr[-2000:]}")
 
 
-@contextmanager
-def bench_on(path: Path, seed: str, folder: Path) -> Iterator[Bench]:
-    """An engine with the suite's target on a trace; `folder` keeps what it compiles."""
-    source, target = placing_backends(folder)
-    bench = open_bench(open_trace(path), (source, target), target, seed)
-    try:
-        yield bench
-    finally:
-        bench.driver.__exit__()
-
-
-def _some(items: Sequence[str], count: int, draw: random.Random) -> list[str]:
+def _some(items: Sequence[T], count: int, draw: random.Random) -> list[T]:
     return list(items) if len(items) <= count else draw.sample(items, count)
 
 
-def isolated_records(bench: Bench, amount: Amount, draw: random.Random) -> Iterator[Record]:
-    """The records of one trace."""
-    found = places(bench.driver.engine.trace, draw)
-    chosen: list[Place] = found if len(found) <= amount.operators else draw.sample(found, amount.operators)
-    plans = []
-    for place in chosen:
-        variants, kinds = plan(place, draw)
-        plans.append((place, _some(variants, amount.benign, draw), _some(kinds, amount.kinds, draw)))
-    prepare(bench, plans)
-    for place, variants, kinds in plans:
-        yield from at(bench, place, variants, kinds)
-
-
 def run(seed: str, folder: Path, amount: Amount, say: Callable[[str], None] = lambda _: None) -> list[Record]:
-    """The records of the whole suite, as much of it as was asked for."""
+    """The records of the suite, as much of it as was asked for; `folder` is for its traces and kernels."""
     carve(folder, amount.models, amount.dtypes)
     records: list[Record] = []
     for model in amount.models:
         for dtype in amount.dtypes:
             draw = random.Random(f"{seed}/{model}/{dtype}")
             with bench_on(carving.path_of(folder, model, dtype), seed, folder) as bench:
-                records += isolated_records(bench, amount, draw)
-            say(f"{model} {dtype}: {len(records)} kernels so far")
+                records += _of_trace(bench, amount, draw)
+            say(f"{model} {dtype}: {len(records)} judgements so far")
+    return records
+
+
+def _of_trace(bench: Bench, amount: Amount, draw: random.Random) -> list[Record]:
+    found = places(bench.trace, bench.case)
+    plans = []
+    for operator in _some(list(found), amount.operators, draw):
+        place = draw.choice(found[operator])
+        variants = _some(benign(operator, place.site.dtype, draw), amount.benign, draw)
+        plans.append(Plan(place, variants, _some(kinds_at(place.site), amount.kinds, draw)))
+    alone: list[tuple[Kernel, Record]] = list(judge(bench, plans))
+    records = [record for _, record in alone]
+    if not amount.chained:
+        return records
+    covered = [place for several in found.values() for place in several]
+    chain = Chain(bench, covered, whole=plans[0].place.site.dtype == "float32")
+    for _ in range(amount.rounds):
+        records += chain.benign(draw)
+    chain.plain()
+    faults = [(kernel, record) for kernel, record in alone if not record.benign and not record.weak]
+    for kernel, record in _some(faults, amount.chained, draw):
+        records += chain.fault(kernel, record)
     return records

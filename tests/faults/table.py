@@ -20,7 +20,7 @@ def finds(record: Record, who: str) -> bool:
 
 
 def share(part: int, whole: int) -> str:
-    """ "12/13 92.3%"."""
+    """A part of a whole, as 12/13 92.3%."""
     return f"{part}/{whole} {part / whole:.1%}" if whole else "-"
 
 
@@ -65,7 +65,7 @@ def by(records: Sequence[Record], key: Callable[[Record], str]) -> str:
 
 
 def diagnosed(record: Record) -> str:
-    """ "right", "none" or "wrong", or "" if there are no words for it (or it was not found)."""
+    """One of right, none and wrong; "" if there are no words for it, or it was not found."""
     kind = KINDS[record.kind]
     words = kind.words if record.strength == GROSS or kind.faint is None else kind.faint
     if not words or not record.found:

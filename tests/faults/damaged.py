@@ -1,4 +1,4 @@
-"""What a wrong kernel computes, one function per kind: from the healthy result, or by the operator done wrongly.
+"""Kinds of fault that damage a healthy result: what is wrong is where it lands, or what happens to it on the way.
 
 Each gets a `Making` and gives a function from an index to a float32. Where a number is drawn (which rows, which
 channel, how far), it is drawn from the seed in the kernel's name.
@@ -6,76 +6,15 @@ channel, how far), it is drawn from the seed in the kernel's name.
 
 from __future__ import annotations
 
-import inspect
 import math
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from tvm import te, tirx
 
-from tests.faults.arithmetic import Arithmetic
-from tests.faults.kit import COMPUTE, Kit
-from tests.faults.operators import number, sizes
-
-Element: TypeAlias = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Making:
-    """A wrong kernel in the making.
-
-    Attributes:
-        operator: The function of `OPERATORS`.
-        values: Its arguments, `named` those by name.
-        good: The healthy result, float32.
-        memory: What lay in the output's memory before, in the output's dtype.
-        numbers: [strength, root mean square of the recorded result, a level of its magnitudes].
-        dtype: Of the output.
-        draw: Where it draws from.
-    """
-
-    operator: Callable[..., Any]
-    values: Sequence[Any]
-    named: dict[str, Any]
-    good: Any
-    memory: Any
-    numbers: Any
-    dtype: str
-    draw: random.Random
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the output."""
-        return sizes(self.good)
-
-    def bound(self) -> dict[str, Any]:
-        """The operator's arguments by name."""
-        return self._bound(None).arguments
-
-    def again(self, how: Arithmetic | None = None, **edits: Any) -> Element:
-        """The operator with another arithmetic, or with other arguments."""
-        bound = self._bound(Kit(how or Arithmetic()))
-        bound.arguments.update(edits)
-        return _wide(self.operator(*bound.args, **bound.kwargs))
-
-    def _bound(self, kit: Kit | None) -> inspect.BoundArguments:
-        bound = inspect.signature(self.operator).bind(kit, *self.values, **self.named)
-        bound.apply_defaults()
-        return bound
-
-    def old(self, *index: Any) -> Any:
-        """What lay there before."""
-        return self.memory(*index).astype(COMPUTE)
-
-    def background(self) -> Element:
-        """What an element has that was never written: zeros, or what lay there before."""
-        return self.draw.choice([lambda *i: number(0), self.old])
-
-
-def _wide(tensor: Any) -> Element:
-    return lambda *i: tensor(*i).astype(COMPUTE)
+from tests.faults.kit import COMPUTE
+from tests.faults.making import Element, Making
+from tests.faults.operators import number
 
 
 def _inside(making: Making, chosen: Callable[..., Any], bad: Element) -> Element:
@@ -208,20 +147,6 @@ def shifted(making: Making) -> Element:
     return lambda *i: making.good(*_at(i, dim, edge(i[dim] + step)))
 
 
-def wrong_axis(making: Making) -> Element:
-    """The operator along the dimension before."""
-    if "dims" in making.bound():
-        (dim,) = making.bound()["dims"]
-        other = next(d for d, size in enumerate(sizes(making.bound()["x"])) if d != dim and _same(making, dim, d))
-        return making.again(dims=(other,))
-    return making.again(dim=making.bound()["dim"] % len(making.shape) - 1)
-
-
-def _same(making: Making, dim: int, other: int) -> bool:
-    shape = sizes(making.bound()["x"])
-    return shape[dim] == shape[other]
-
-
 def sign(making: Making) -> Element:
     """The other sign."""
     return lambda *i: -making.good(*i)
@@ -269,125 +194,6 @@ def uninitialised(making: Making) -> Element:
     return _last(making, garbage)
 
 
-def low_precision(making: Making) -> Element:
-    """Sums in half precision."""
-    return making.again(Arithmetic(accumulate="bfloat16" if making.dtype == "bfloat16" else "float16"))
-
-
-def truncated(making: Making) -> Element:
-    """All that is read passes through a narrower dtype; or the result is cut to its own dtype instead of rounded."""
-    narrower = {"float32": ["float16", "bfloat16"], "float16": ["bfloat16", ""], "bfloat16": ["float8_e4m3fn", ""]}
-    through = making.draw.choice(narrower[making.dtype])
-    if through:
-        return making.again(Arithmetic(operands=through))
-    mask = tirx.const(-(1 << {"float16": 13, "bfloat16": 16}[making.dtype]), "int32")
-    return lambda *i: tirx.reinterpret(COMPUTE, tirx.reinterpret("int32", making.good(*i)) & mask)
-
-
 def stale(making: Making) -> Element:
     """The result of an earlier call."""
     return making.old
-
-
-def mask_missing(making: Making) -> Element:
-    """The mask is not applied."""
-    if making.operator.__name__ == "where":
-        return lambda *i: making.bound()["x"](*i).astype(COMPUTE)
-    return making.again(mask=None)
-
-
-def mask_inverted(making: Making) -> Element:
-    """The mask is applied the other way round."""
-    mask = making.bound()["mask"]
-    return making.again(mask=te.compute(sizes(mask), lambda *i: tirx.Not(mask(*i)), name="inverted"))
-
-
-def last_terms(making: Making) -> Element:
-    """Every sum leaves its last terms out: one, or a tile."""
-    return making.again(Arithmetic(dropped=making.draw.choice([1, 1, 2, 4])))
-
-
-def no_bias(making: Making) -> Element:
-    """Without its bias."""
-    return making.again(bias=None)
-
-
-def no_scale(making: Making) -> Element:
-    """Without its weight, or its scale."""
-    if "scale" in making.bound():
-        return making.again(scale=1.0)
-    return making.again(weight=None)
-
-
-def epsilon(making: Making) -> Element:
-    """With another epsilon."""
-    return making.again(eps=making.draw.choice([1e-2, 1e-3, 1e-1]))
-
-
-def wrong_index(making: Making) -> Element:
-    """The row, or position, beside the right one."""
-    bound = making.bound()
-    if "ids" in bound:
-        ids, last = bound["ids"], sizes(bound["table"])[0] - 1
-        return making.again(ids=te.compute(sizes(ids), lambda *i: (ids(*i) + 1) % (last + 1), name="beside"))
-    last = sizes(bound["sines"])[0] - 1
-
-    def beside(table: Any) -> Any:
-        return te.compute(sizes(table), lambda i, j: table(tirx.min(i + 1, last), j), name="beside")
-
-    return making.again(cosines=beside(bound["cosines"]), sines=beside(bound["sines"]))
-
-
-def wrong_formula(making: Making) -> Element:
-    """A near relation: the kernel of a convolution flipped, gelu and silu by a cheaper curve, softmax without its maximum's sign."""
-    name, bound = making.operator.__name__, making.bound()
-    if name == "conv2d":
-        weight = bound["weight"]
-        *_, rows, columns = sizes(weight)
-        flipped = te.compute(
-            sizes(weight), lambda o, c, i, j: weight(o, c, rows - 1 - i, columns - 1 - j), name="flipped"
-        )
-        return making.again(weight=flipped)
-    x = _wide(bound["x"])
-    if name == "gelu":
-        return lambda *i: x(*i) / (number(1) + te.exp(number(-1.702) * x(*i)))
-    if name == "silu":
-        return lambda *i: x(*i) * tirx.max(tirx.min(x(*i) / number(6) + number(0.5), number(1)), number(0))
-    return lambda *i: tirx.max(tirx.min(x(*i), number(1)), number(-1))
-
-
-WRONG: dict[str, Callable[[Making], Element]] = {
-    make.__name__: make
-    for make in (
-        scale,
-        offset,
-        tail_rows,
-        tail_columns,
-        tail_tile,
-        every_kth,
-        one_row,
-        one_head,
-        one_channel,
-        one_batch,
-        transposed,
-        permuted,
-        shifted,
-        wrong_axis,
-        sign,
-        saturated,
-        overflow,
-        nan_row,
-        uninitialised,
-        low_precision,
-        truncated,
-        stale,
-        mask_missing,
-        mask_inverted,
-        last_terms,
-        no_bias,
-        no_scale,
-        epsilon,
-        wrong_index,
-        wrong_formula,
-    )
-}
