@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare import chunks
-from tapml_tui.compare.noise import HIDDEN, noise_of
+from tapml_tui.compare.noise import HIDDEN, Law, Tolerance, noise_of
+from tapml_tui.compare.overrides import Override
 from tapml_tui.compare.precision import coarser, precision
 from tapml_tui.compare.result import Comparison
 from tapml_tui.compare.tally import Tally
@@ -31,6 +32,7 @@ def compare(
     rms: float | None = None,
     mixed_dtypes: bool = False,
     inherited_nan: bool = False,
+    override: Override | None = None,
 ) -> Comparison:
     """Decide whether `actual` is `reference`, up to what healthy arithmetic may differ by.
 
@@ -48,6 +50,7 @@ def compare(
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
         inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
             inputs, so that nobody here is to blame for it.
+        override: What the user allows instead. Where bits must agree, `times` of nothing is nothing.
 
     Returns:
         `passed` only if at least one element was compared and all are within their allowance.
@@ -60,14 +63,28 @@ def compare(
     if reference.size == 0:
         return Comparison(passed=False, reason="nothing to compare: it has no elements")
 
+    if override is not None and override.ignore:
+        return Comparison(passed=False, reason=override.words, override=override.words)
+
     dtype = coarser(reference.dtype, actual.dtype)
-    if precision(dtype) is None or (floor is not None and floor.origin == "exact"):
+    law: Law
+    if override is not None and override.times is None:
+        law, size = Tolerance(override.atol, override.rtol), 0.0
+    elif precision(dtype) is None or (floor is not None and floor.origin == "exact"):
         return replace(_tallied(reference, actual, Tally(None, inherited_nan)), floor_origin="exact")
-    size = chunks.rms(reference) if rms is None else rms
-    noise = noise_of(dtype, floor, size, terms=terms, functions=functions, hidden=hidden, chained=chained)
-    result = _tallied(reference, actual, Tally(noise, inherited_nan))
+    else:
+        size = chunks.rms(reference) if rms is None else rms
+        law = noise_of(dtype, floor, size, terms=terms, functions=functions, hidden=hidden, chained=chained)
+        if override is not None and override.times is not None:
+            law = replace(law, times=override.times)
+    result = _tallied(reference, actual, Tally(law, inherited_nan))
     at = abs(result.worst_values[0]) if result.worst_values is not None else size
-    return replace(result, floor=noise.at(at if np.isfinite(at) else size), floor_origin=noise.origin)
+    return replace(
+        result,
+        floor=law.at(at if np.isfinite(at) else size),
+        floor_origin=law.origin,
+        override=override.words if override is not None else "",
+    )
 
 
 def _tallied(reference: npt.NDArray[Any], actual: npt.NDArray[Any], tally: Tally) -> Comparison:

@@ -41,6 +41,7 @@ constant than the source's: all of it is multiplied by `CHAINED`.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -116,9 +117,63 @@ HIDDEN = 2.0
 FLOAT32 = Precision(23, 2.0**-150)
 
 
+class Law(ABC):
+    """An allowance as a function of the magnitude of the reference; it never falls where that rises."""
+
+    __slots__ = ()
+    origin: str
+
+    @abstractmethod
+    def allow(self, magnitude: Floats, out: Floats, scratch: Floats) -> Floats:
+        """`allowance` without temporaries: `out` and `scratch` are like `magnitude`."""
+
+    @property
+    @abstractmethod
+    def steepness(self) -> float:
+        """No allowance is less than this part of its element."""
+
+    def allowance(self, magnitude: Floats) -> Floats:
+        """How far each element may be off.
+
+        Args:
+            magnitude: Absolute values of reference elements, float64, or float32 where it holds the dtype of the
+                value; any shape. NaN and Inf give something that no caller may use.
+
+        Returns:
+            In the unit of the value and the dtype of `magnitude`.
+        """
+        magnitude = np.ascontiguousarray(magnitude)
+        return self.allow(magnitude, np.empty_like(magnitude), np.empty_like(magnitude))
+
+    def at(self, magnitude: float) -> float:
+        """The allowance of one element."""
+        return float(self.allowance(np.array([magnitude], np.float64))[0])
+
+
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """The allowance as a function of the magnitude of the reference; it never falls where that rises.
+class Tolerance(Law):
+    """What a user allows instead of the noise: `absolute + relative * |r|`."""
+
+    absolute: float
+    relative: float
+    origin: str = "override"
+
+    def allow(self, magnitude: Floats, out: Floats, scratch: Floats) -> Floats:
+        """See `Law`."""
+        np.multiply(magnitude, self.relative, out=out)
+        out += self.absolute
+        np.maximum(out, np.finfo(out.dtype).smallest_subnormal, out=out)  # nothing is divided by zero
+        return out
+
+    @property
+    def steepness(self) -> float:
+        """See `Law`."""
+        return self.relative
+
+
+@dataclass(frozen=True, slots=True)
+class Noise(Law):
+    """The rule for one value.
 
     Attributes:
         unit: The dtype whose last place counts: of a mixed pair the coarser one.
@@ -131,6 +186,7 @@ class Noise:
         way_slope: W is at least so much of the element.
         way_least: W is at least this, in the value's unit.
         smallest: No allowance is below: a target may flush subnormals of its compute dtype to zero.
+        times: All of it is multiplied by this, because the user says so.
     """
 
     unit: Precision
@@ -143,21 +199,10 @@ class Noise:
     way_slope: float
     way_least: float
     smallest: float
-
-    def allowance(self, magnitude: Floats) -> Floats:
-        """How far each element may be off.
-
-        Args:
-            magnitude: Absolute values of reference elements, float32 or float64, any shape; NaN and Inf give
-                something that no caller may use.
-
-        Returns:
-            In the unit of the value and the dtype of `magnitude`, which float32 must resolve (see `Precision`).
-        """
-        return self.allow(magnitude, np.empty_like(magnitude), np.empty_like(magnitude))
+    times: float = 1.0
 
     def allow(self, magnitude: Floats, out: Floats, scratch: Floats) -> Floats:
-        """`allowance` without temporaries: `out` and `scratch` are like `magnitude`."""
+        """See `Law`."""
         ulp = self.unit.ulp(magnitude, out=out)
         np.multiply(magnitude, self.slope, out=scratch)
         if self.absolute == 0.0 or self.ulps == 0.0:
@@ -176,11 +221,15 @@ class Noise:
             np.multiply(magnitude, self.way_slope, out=scratch)
             np.maximum(scratch, self.way_least, out=scratch)
             out += scratch
-        return np.maximum(out, self.smallest, out=out)
+        np.maximum(out, self.smallest, out=out)
+        if self.times != 1.0:
+            out *= self.times
+        return out
 
-    def at(self, magnitude: float) -> float:
-        """The allowance of one element."""
-        return float(self.allowance(np.array([magnitude], np.float64))[0])
+    @property
+    def steepness(self) -> float:
+        """See `Law`."""
+        return (self.slope + self.way_slope + self.unit.roundoff) * self.times  # an ULP is more than one roundoff
 
 
 def noise_of(

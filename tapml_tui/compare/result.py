@@ -37,7 +37,7 @@ class Comparison:
         factor: Worst error in units of what that element may be off ("x times the floor"); above 1 it fails.
         limit: The factor up to which an element passes.
         floor: What the worst element may be off (where nothing differs: a typical one), in the value's unit.
-        floor_origin: "float64" (it was measured), "exact" or "bound".
+        floor_origin: "float64" (it was measured), "exact", "bound", or "override" (the user's own tolerance).
         compared: How many elements were compared.
         outside: How many of them were outside.
         max_abs: Largest absolute error.
@@ -46,6 +46,7 @@ class Comparison:
         inf: Inf count in (reference, actual).
         worst: Index of the element with the largest factor, or None if nothing differs.
         worst_values: (reference, actual) there, as Python numbers.
+        override: In words, what the user allows instead of the rule, "" if nothing.
     """
 
     passed: bool
@@ -62,3 +63,4 @@ class Comparison:
     inf: tuple[int, int] = (0, 0)
     worst: tuple[int, ...] | None = None
     worst_values: tuple[complex | float | int | bool, complex | float | int | bool] | None = None
+    override: str = ""

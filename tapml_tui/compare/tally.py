@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare.chunks import widened, working_dtype
-from tapml_tui.compare.noise import Noise
+from tapml_tui.compare.noise import Law
 from tapml_tui.compare.precision import CHUNK, precision
 from tapml_tui.compare.result import Comparison
 
@@ -30,7 +30,7 @@ class Tally:
         inherited_nan: Whether a NaN in both is fine.
     """
 
-    noise: Noise | None
+    noise: Law | None
     inherited_nan: bool
     compared: int = 0
     outside: int = 0
@@ -56,7 +56,7 @@ class Tally:
         if dtype.kind != "c":
             self._buffers = tuple(np.empty(min(CHUNK, size), dtype) for _ in range(6))
         self._least = self.noise.at(0.0)
-        self._slope = self.noise.slope + self.noise.way_slope + self.noise.unit.roundoff
+        self._slope = self.noise.steepness
 
     def add(self, start: int, reference: Array, actual: Array) -> None:
         """Compare one chunk, whose first element has the flat index `start`."""
@@ -71,7 +71,7 @@ class Tally:
         elif not self._buffers or not self._add_finite(start, reference, actual, self.noise):
             self._add_carefully(start, reference, actual)
 
-    def _add_finite(self, start: int, reference: Array, actual: Array, noise: Noise) -> bool:
+    def _add_finite(self, start: int, reference: Array, actual: Array, noise: Law) -> bool:
         """The common case, fast: everything is finite. Returns whether it is."""
         expected, got = widened(reference, self._buffers[0]), widened(actual, self._buffers[1])
         error, magnitude, allowed, scratch = (buffer[: expected.size] for buffer in self._buffers[2:])
