@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis import (
     ceilings,
+    coarse,
     masks,
     moves,
     regions,
@@ -37,9 +38,10 @@ from tapml_tui.compare.diagnosis.result import Diagnosis
 Explanation: TypeAlias = Callable[[Evidence], Diagnosis | None]
 
 _ORDER: tuple[tuple[Explanation, ...], ...] = (
-    (specials.not_a_number,),
     (values.constant,),
-    (specials.overflow, specials.garbage),
+    (specials.garbage,),
+    (specials.not_a_number,),
+    (specials.overflow,),
     (masks.mask,),
     (
         staleness.stale,
@@ -62,7 +64,7 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (slices.slice_scale, slices.slice_offset),
     (regions.regional,),
     (values.some_signs, specials.lost_nan),
-    (rounding.low_precision,),
+    (coarse.low_precision,),
 )
 _SMALLEST = 1e-6
 _CONVINCING = 10.0

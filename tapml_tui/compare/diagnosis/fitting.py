@@ -76,8 +76,9 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
     coefficient = float(flat @ error) / energy
     left = evidence.error - coefficient * scaled
     # The corrected result may be rounded where it is, not where the reference is.
-    room = evidence.law(evidence.reference + coefficient * direction) / evidence.allowance
-    room = np.maximum(1.0, room)
+    added = coefficient * np.where(evidence.finite, direction, 0.0)
+    size = np.maximum(np.abs(evidence.reference + added), np.abs(added))
+    room = np.maximum(1.0, evidence.law(np.where(evidence.finite, size, 0.0)) / evidence.allowance)
     if np.count_nonzero(np.abs(left) > room) > left_over * left.size:
         return None
     bad = evidence.bad

@@ -10,6 +10,7 @@ from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 
 _HIDDEN = -1e4
 _FEWEST = 4
+_SHOWN = 0.9
 
 
 def mask(evidence: Evidence) -> Diagnosis | None:
@@ -33,15 +34,28 @@ def _compared(evidence: Evidence, there: npt.NDArray[np.bool_], here: npt.NDArra
     if not _FEWEST <= count <= size - _FEWEST:
         return None
     if np.array_equal(here, ~there):
-        return Diagnosis(
-            Kind.MASK, f"the mask is inverted: the {count} elements that it hides are the ones with values"
-        )
-    shape = f" ({words})" if (words := _triangle(there)) else ""
+        words = f"the mask is inverted: the {count} elements that it hides are the ones with values"
+        return Diagnosis(Kind.MASK, words)
     differs = np.abs(np.where(np.isfinite(evidence.actual), evidence.actual, 0.0)) > evidence.allowance
-    # A softmax without its mask is also normalised by more: what is not hidden loses.
-    if np.count_nonzero(here & there) == 0 and np.count_nonzero(differs & there) > 0.9 * count:
-        return Diagnosis(Kind.MASK, f"the mask is missing: {count} of {size} elements that it hides{shape} have values")
-    return None
+    if np.count_nonzero(here & there) or np.count_nonzero(differs & there) < _SHOWN * count:
+        return None
+    if not _others_agree(evidence, there):
+        return None
+    shape = f" ({words})" if (words := _triangle(there)) else ""
+    return Diagnosis(Kind.MASK, f"the mask is missing: {count} of {size} elements that it hides{shape} have values")
+
+
+def _others_agree(evidence: Evidence, hidden: npt.NDArray[np.bool_]) -> bool:
+    """Whether what is not hidden is right, or each row of it scaled: it shares its sum with what should be hidden."""
+    failing = evidence.bad & ~hidden
+    if np.count_nonzero(failing) <= 0.01 * hidden.size:
+        return True
+    values = np.where(hidden | ~evidence.finite, 0.0, evidence.reference) / evidence.allowance
+    error = np.where(hidden, 0.0, evidence.error)
+    energy = np.square(values).sum(axis=-1, keepdims=True)
+    share = (values * error).sum(axis=-1, keepdims=True) / np.where(energy > 0.0, energy, 1.0)
+    left = np.abs(error - share * values) > 1.0
+    return bool((share <= 0.0).all() and np.count_nonzero(left) <= 0.01 * hidden.size)
 
 
 def _triangle(hidden: npt.NDArray[np.bool_]) -> str:

@@ -115,7 +115,13 @@ def shifted(evidence: Evidence) -> Diagnosis | None:
                 words += f"each holds what belongs {abs(step)} {side} it"
                 if _wraps(evidence, predicted, axis, inner, found):
                     words += ", around the end"
-                return Diagnosis(Kind.SHIFTED, words + blended(found.coefficient), found.residual)
+                kind = Kind.SHIFTED
+                if 2 * abs(step) == size:
+                    words, kind = (
+                        f"the two halves of the {plural(name)} (axis {axis}) have changed places",
+                        Kind.PERMUTED,
+                    )
+                return Diagnosis(kind, words + blended(found.coefficient), found.residual)
     return None
 
 

@@ -72,6 +72,11 @@ def _cumsum_wrong(x: Floats, axis: int) -> Iterator[Variant]:
                 [np.zeros_like(x.take(range(lag), axis)), right.take(range(x.shape[axis] - lag), axis)], axis
             )
             yield Variant(Kind.MISSING_TERM, f"every sum along axis {axis} leaves its last {lag} terms out", before)
+    for terms, words in dropped(x.shape[axis]):
+        if terms.start == 0:
+            fewer = x.copy()
+            fewer[(*[slice(None)] * axis, slice(terms.stop, None))] = 0.0
+            yield Variant(Kind.MISSING_TERM, f"along axis {axis} {words} of all sums", np.cumsum(fewer, axis))
     back = np.flip(np.cumsum(np.flip(x, axis), axis), axis)
     yield Variant(Kind.PERMUTED, f"summed from the end of axis {axis} to its beginning", back)
     yield Variant(Kind.STALE, "nothing is summed: the input is copied", x)

@@ -46,7 +46,7 @@ def described(evidence: Evidence, region: Region) -> Diagnosis:
     tails = [slices for slices in region.found.values() if slices.form is Form.TAIL]
     if Form.PERIODIC in forms:
         kind = Kind.PERIODIC
-    elif tails or (blank and any(_ends(evidence, axis, one) for axis, one in region.found.items())):
+    elif tails or (blank and len(forms) == 1 and all(_ends(evidence, *one) for one in region.found.items())):
         kind = Kind.TAIL
     else:
         kind = Kind.SLICE

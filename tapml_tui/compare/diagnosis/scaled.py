@@ -25,6 +25,7 @@ _PERIODS = 64
 _LARGEST_SET = 16
 _ENOUGH = 64
 _SIGMAS = 6.0
+_ALIKE = 0.2
 
 
 def scaled_slices(evidence: Evidence) -> Diagnosis | None:
@@ -54,19 +55,21 @@ def _fit_in(evidence: Evidence, pattern: Floats, region: Region) -> Fit | None:
     grid = np.ix_(*region.chosen)
     direction[grid] = pattern[grid]
     found = fit(evidence, direction)
-    return found if found is not None and _sound_outside(evidence, pattern, region) else None
+    return found if found is not None and _sound_outside(evidence, pattern, region, found.coefficient) else None
 
 
-def _sound_outside(evidence: Evidence, pattern: Floats, region: Region) -> bool:
-    """Whether no slice outside follows the pattern too: then each has a factor of its own."""
-    along = evidence.error * np.where(evidence.finite, pattern, 0.0) / evidence.allowance
-    along[np.ix_(*region.chosen)] = 0.0
+def _sound_outside(evidence: Evidence, pattern: Floats, region: Region, coefficient: float) -> bool:
+    """Whether no slice outside follows the pattern about as much: then each has a factor of its own."""
+    scaled = np.where(evidence.finite, pattern, 0.0) / evidence.allowance
+    scaled[np.ix_(*region.chosen)] = 0.0
+    along, energy = evidence.error * scaled, np.square(scaled)
     for axis, size in enumerate(along.shape):
         if size < 2 or along.size // size < _ENOUGH:
             continue
         others = tuple(other for other in range(along.ndim) if other != axis)
         total, spread = along.sum(axis=others), np.sqrt(np.square(along).sum(axis=others))
-        if bool((np.abs(total) > _SIGMAS * spread).any()):
+        alike = np.abs(total) > _ALIKE * abs(coefficient) * energy.sum(axis=others)
+        if bool((alike & (np.abs(total) > _SIGMAS * spread)).any()):
             return False
     return True
 
@@ -89,6 +92,7 @@ def _regions(evidence: Evidence, pattern: Floats) -> Iterator[Region]:
         others = tuple(other for other in range(len(shape)) if other != axis)
         for slices in _forms(gain.sum(axis=others)):
             yield Region({axis: slices}, (*everything[:axis], slices.chosen, *everything[axis + 1 :]))
+    yield from _cells(gain)
     for first, second in combinations([axis for axis, size in enumerate(shape) if size >= 2], 2):
         others = tuple(axis for axis in range(len(shape)) if axis not in (first, second))
         field = np.flip(gain.sum(axis=others)).cumsum(axis=0).cumsum(axis=1)
@@ -98,6 +102,23 @@ def _regions(evidence: Evidence, pattern: Floats) -> Iterator[Region]:
             chosen[first], chosen[second] = everything[first][-rows:], everything[second][-columns:]
             corner = {axis: Slices(Form.TAIL, chosen[axis]) for axis in (first, second)}
             yield Region(corner, tuple(chosen))
+
+
+def _cells(gain: Floats) -> Iterator[Region]:
+    """One index of several axes: one row of one matrix, one head of one sentence."""
+    axes = [axis for axis, size in enumerate(gain.shape) if size >= 2]
+    most = float(np.maximum(gain, 0.0).sum())
+    for count in range(2, len(axes)):
+        for those in combinations(axes, count):
+            others = tuple(axis for axis in range(gain.ndim) if axis not in those)
+            field = gain.sum(axis=others, keepdims=True)
+            if float(field.max()) < most / 2.0:
+                continue
+            place = np.unravel_index(int(np.argmax(field)), field.shape)
+            chosen = [np.arange(size) for size in gain.shape]
+            for axis in those:
+                chosen[axis] = np.array([place[axis]])
+            yield Region({axis: Slices(Form.ONE, chosen[axis]) for axis in those}, tuple(chosen))
 
 
 def _forms(gain: Floats) -> Iterator[Slices]:

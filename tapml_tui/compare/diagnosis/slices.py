@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from tapml_tui.compare.diagnosis.coarse import NORMALISING
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import fit
 from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 from tapml_tui.compare.diagnosis.words import multiple, number
 
 _FEWEST = 4
+_COARSE = 0.02
 """A slice has to have this many times more elements than it is given numbers."""
 
 
@@ -26,8 +28,22 @@ def slice_scale(evidence: Evidence) -> Diagnosis | None:
         words = (
             f"each {name} is the reference times a factor of its own, from {low} to {high}: one normalisation is wrong"
         )
-        best = Diagnosis(Kind.SLICE_SCALE, words, found.residual, float(explained.size))
+        kind = Kind.SLICE_SCALE
+        if axes == (len(evidence.shape) - 1,) and _scattered(evidence, explained):
+            off = number(float(np.abs(explained).max()))
+            words = f"each {name} has a factor of its own, off by up to {off} in both directions: its sum is too coarse"
+            kind = Kind.LOW_PRECISION
+        best = Diagnosis(kind, words, found.residual, float(explained.size))
     return best
+
+
+def _scattered(evidence: Evidence, factors: Floats) -> bool:
+    """Whether an operator that normalises rows errs in both directions, and little: rounding, no formula, does that."""
+    if not any(word in evidence.operator for word in NORMALISING):
+        return False
+    loud = factors[np.abs(factors) > 0.25 * np.abs(factors).max()]
+    share = float(np.mean(loud > 0.0))
+    return bool(np.abs(factors).max() < _COARSE and 0.15 < share < 0.85)
 
 
 def slice_offset(evidence: Evidence) -> Diagnosis | None:

@@ -62,7 +62,8 @@ def garbage(evidence: Evidence) -> Diagnosis | None:
     """Values that no computation makes: unrelated bits read as numbers have exponents from everywhere."""
     if precision(evidence.dtype) is None:
         return None
-    size = np.abs(evidence.actual[evidence.bad & np.isfinite(evidence.actual)])
+    wrong = evidence.bad | (~np.isfinite(evidence.actual) & np.isfinite(evidence.reference))
+    size = np.abs(evidence.actual[wrong & np.isfinite(evidence.actual)])
     known = np.abs(evidence.reference[evidence.finite])
     if size.size < 8 or not known.size or known.max() == 0.0:
         return None
@@ -76,10 +77,9 @@ def garbage(evidence: Evidence) -> Diagnosis | None:
     )
     if beyond < 0.2 * size.size or np.ptp(exponents) < 30.0:
         return None
-    where = located(evidence, evidence.bad)
-    subject = where or (
-        f"{size.size} of {evidence.bad.size} values" if size.size < 0.99 * evidence.bad.size else "all values"
-    )
+    where = located(evidence, wrong)
+    count = int(np.count_nonzero(wrong))
+    subject = where or (f"{count} of {wrong.size} values" if count < 0.99 * wrong.size else "all values")
     return Diagnosis(
         Kind.UNINITIALISED,
         f"{subject}: unrelated bits, from {number(float(written.min()))} to {number(float(written.max()))} "

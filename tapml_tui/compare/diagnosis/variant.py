@@ -1,7 +1,8 @@
-"""One way to do an operator wrongly, and whether an operator was done rightly."""
+"""One way to do an operator wrongly, and how far a computation is from a result."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ LIMIT = 1 << 22
 WORK = 1 << 27
 """Multiplications that one computation may cost: a tenth of a second."""
 
-_CLOSE = 0.02
+CLOSE = 0.02
+"""How far, at most, rounding in any dtype takes a result from what float64 gives."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,11 @@ class Variant:
     values: Floats
 
 
-def matches(computed: Floats, reference: Floats) -> bool:
-    """Whether this is the reference, up to the rounding of any dtype."""
+def distance(computed: Floats, reference: Floats) -> float:
+    """Root mean square of the difference, in that of the reference; infinite where one of them is not finite."""
     finite = np.isfinite(reference).reshape(-1)
     expected, got = reference.reshape(-1)[finite], computed.reshape(-1)[finite]
-    if not expected.size or not np.isfinite(got).all():
-        return False
-    return float(np.mean((got - expected) ** 2)) <= _CLOSE**2 * float(np.mean(expected**2))
+    energy = float(np.mean(expected**2)) if expected.size else 0.0
+    if energy == 0.0 or not np.isfinite(got).all():
+        return math.inf
+    return math.sqrt(float(np.mean((got - expected) ** 2)) / energy)

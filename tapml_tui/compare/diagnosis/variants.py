@@ -16,7 +16,7 @@ from tapml_tui.compare.diagnosis import attention, elementwise, norms, products,
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import fit, promising
 from tapml_tui.compare.diagnosis.result import Diagnosis
-from tapml_tui.compare.diagnosis.variant import LIMIT, Variant, matches
+from tapml_tui.compare.diagnosis.variant import CLOSE, LIMIT, Variant, distance
 from tapml_tui.compare.diagnosis.words import blended
 
 Maker: TypeAlias = Callable[[list[npt.NDArray[Any]], Floats], Iterator[tuple[Floats, Iterator[Variant]]]]
@@ -43,20 +43,21 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
     """One of the known ways to get this operator wrong."""
     if not evidence.whole or not evidence.inputs:
         return None
+    right, variants = min(
+        _bases(evidence), key=lambda base: distance(base[0], evidence.reference), default=(None, None)
+    )
+    if right is None or variants is None:
+        return None
     best: Diagnosis | None = None
-    for right, variants in _bases(evidence):
-        for variant in variants:
-            if variant.values.shape != evidence.shape:
-                continue
-            direction = np.where(np.isfinite(variant.values) & np.isfinite(right), variant.values - right, 0.0)
-            if not promising(evidence, direction.reshape(-1)[evidence.sample]):
-                continue
-            found = fit(evidence, direction)
-            if found is None or not 0.0 < found.coefficient < 1.05:
-                continue
-            if best is None or found.residual < best.residual:
-                best = Diagnosis(variant.kind, variant.words + blended(found.coefficient), found.residual, 0.5)
-        break
+    for variant in variants:
+        if variant.values.shape != evidence.shape:
+            continue
+        direction = np.where(np.isfinite(variant.values) & np.isfinite(right), variant.values - right, 0.0)
+        if not promising(evidence, direction.reshape(-1)[evidence.sample]):
+            continue
+        found = fit(evidence, direction)
+        if found is not None and 0.0 < found.coefficient < 1.05 and (best is None or found.residual < best.residual):
+            best = Diagnosis(variant.kind, variant.words + blended(found.coefficient), found.residual, 0.5)
     return best
 
 
@@ -69,6 +70,6 @@ def _bases(evidence: Evidence) -> Iterator[tuple[Floats, Iterator[Variant]]]:
     for words, maker in _MAKERS:
         if any(word in name for word in words):
             for right, variants in maker(wide, evidence.reference):
-                if right.size == evidence.reference.size and matches(right, evidence.reference):
+                if right.size == evidence.reference.size and distance(right, evidence.reference) < CLOSE:
                     yield right.reshape(evidence.shape), variants
             return

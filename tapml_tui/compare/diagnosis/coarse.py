@@ -1,0 +1,109 @@
+"""Errors that look like rounding, only more of it: sums and functions that are too coarse."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
+from tapml_tui.compare.diagnosis.words import number
+from tapml_tui.compare.precision import precision
+
+_FEWEST = 64
+_LARGEST = 0.1
+_ALONG = 0.2
+_BIAS = 0.25
+_DENSE = 0.4
+_GAP = 8.0
+_TINY = np.finfo(np.float64).tiny
+
+NORMALISING = ("softmax", "norm")
+
+
+def low_precision(evidence: Evidence) -> Diagnosis | None:
+    """An error without bias, that follows neither the values nor itself, and is small against the values."""
+    if precision(evidence.dtype) is None or evidence.reference.size < _FEWEST:
+        return None
+    values = np.where(evidence.finite, evidence.reference, 0.0)
+    difference = evidence.error * evidence.allowance
+    size, noise = float(np.sqrt(np.mean(values**2))), float(np.sqrt(np.mean(difference**2)))
+    if not 0.0 < noise < _LARGEST * size:
+        return None
+    if any(word in evidence.operator for word in NORMALISING):  # a coarse sum gives a whole row another factor
+        difference = difference - _row_factors(difference, values) * values
+    if not _structureless(difference, values):
+        return None
+    unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
+    words = f"the error looks like rounding, {number(noise / size)} of the values, without bias or structure"
+    narrow = f"a sum or a function in a narrower dtype, as if in {unit}"
+    return Diagnosis(Kind.LOW_PRECISION, f"{words}: {narrow if unit else 'a sum or a function that is too coarse'}")
+
+
+def _row_factors(difference: Floats, values: Floats) -> Floats:
+    energy = np.square(values).sum(axis=-1, keepdims=True)
+    return np.asarray((difference * values).sum(axis=-1, keepdims=True) / np.maximum(energy, _TINY))
+
+
+def _structureless(error: Floats, values: Floats) -> bool:
+    """Whether errors have no bias, do not follow the values, and each other no more than the values do.
+
+    Whatever is mixed into the reference in place of it pulls the result away from the reference: such an
+    error goes against the values (a correlation of -0.7 with something unrelated). Rounding does not. But
+    neighbours that are alike are rounded alike, and a sum that goes on carries its error with it.
+    """
+    even = _evened(error)
+    relative = np.divide(error, np.abs(values), out=np.zeros_like(error), where=values != 0.0)
+    if max(_dense(even), _dense(relative)) < _DENSE:
+        return False
+    plain = values / np.maximum(_levels(error), _TINY)
+    noise = float(np.sqrt(np.mean(even**2)))
+    if abs(float(even.mean())) > _BIAS * noise or abs(_correlation(even, plain)) > _ALONG:
+        return False
+    chance = 6.0 / np.sqrt(error.size)
+    for axis, size in enumerate(error.shape):
+        if size < 2:
+            continue
+        own, others = _neighbours(even, axis), _neighbours(plain, axis)
+        if abs(own) > max(abs(others), 0.0) + _ALONG + chance or _has_gap(error, axis):
+            return False
+    return True
+
+
+def _levels(error: Floats) -> Floats:
+    """The size of the error that row and column suggest: rounding follows the size of what is summed."""
+    total = np.maximum(float(np.mean(error**2)), _TINY)
+    level = np.ones([1] * error.ndim)
+    for axis, size in enumerate(error.shape):
+        if size > 1 and error.size // size >= 8:
+            others = tuple(other for other in range(error.ndim) if other != axis)
+            level = level * np.square(error).mean(axis=others, keepdims=True) / total
+    return np.asarray(np.sqrt(level * total))
+
+
+def _evened(error: Floats) -> Floats:
+    return np.asarray(error / np.maximum(_levels(error), _TINY))
+
+
+def _dense(error: Floats) -> float:
+    """Part of the elements that have an error of about the common size."""
+    return float(np.mean(np.abs(error) > 0.3 * float(np.sqrt(np.mean(error**2)))))
+
+
+def _correlation(left: Floats, right: Floats) -> float:
+    energy = float(np.square(left).sum()) * float(np.square(right).sum())
+    return float((left * right).sum()) / np.sqrt(energy) if energy > 0.0 else 0.0
+
+
+def _neighbours(error: Floats, axis: int) -> float:
+    moved = np.moveaxis(error, axis, 0)
+    return _correlation(moved[:-1], moved[1:])
+
+
+def _has_gap(error: Floats, axis: int) -> bool:
+    """Whether some slices are clearly louder than all others: rounding knows no such step."""
+    size = error.shape[axis]
+    if error.size // size < 32:
+        return False
+    others = tuple(other for other in range(error.ndim) if other != axis)
+    level = np.sort(np.square(error).mean(axis=others))[size // 2 :]
+    return bool((level[1:] > _GAP * np.maximum(level[:-1], _TINY)).any())
