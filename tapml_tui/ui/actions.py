@@ -11,8 +11,14 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
-SCREEN, TREE, TENSOR, TEXT = "screen", "tree", "tensor", "text"
-SCOPES = {SCREEN: "everywhere", TREE: "in the tree", TENSOR: "in a window on values", TEXT: "in a text"}
+SCREEN, TREE, COMPARE, TENSOR, TEXT = "screen", "tree", "compare", "tensor", "text"
+SCOPES = {
+    SCREEN: "everywhere",
+    TREE: "in the tree",
+    COMPARE: "in the Compare tab",
+    TENSOR: "in a window on values",
+    TEXT: "in a text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,15 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("hit_next", ".", "Next hit", "Go to the next hit of the search.", _FIND),
     Action("hit_previous", "comma", "Previous hit", "Go to the hit before.", _FIND, shown=","),
+    Action(
+        "worst_next",
+        "m",
+        "Next worst element",
+        "Look at the element that is furthest off, then at the next of the worst hundred.",
+        _FIND,
+        footer="worst",
+    ),
+    Action("worst_previous", "p", "Previous worst element", "Back through the worst elements.", _FIND),
     Action("to_cursor", "=", "Back to →", "Select the next operator to execute.", _FIND),
     Action("case_previous", "{", "Previous case", "Work on the case before.", _VIEW),
     Action("case_next", "}", "Next case", "Work on the next case.", _VIEW),
@@ -153,9 +168,19 @@ ACTIONS: tuple[Action, ...] = (
     Action("bottom", "end,G", "Bottom", "Last row.", _MOVE, TREE, "end G"),
     Action("close", "left,h", "Close", "Close the fold, or go to the one around.", _MOVE, TREE, "← h"),
     Action("open", "right,l", "Open", "Open the fold, or go into it.", _MOVE, TREE, "→ l"),
-    Action("toggle_fold", "space,enter", "Open or close", "Open or close the fold.", _MOVE, TREE, "space"),
+    Action("toggle_fold", "space", "Open or close", "Open or close the fold.", _MOVE, TREE, "space"),
+    Action("enter", "enter", "Look inside", "Open a fold; of an operator, look at the worst element.", _MOVE, TREE),
     Action("close_all", "-", "Close all", "Close everything in the selected fold.", _MOVE, TREE, "-"),
     Action("open_all", "+,*", "Open all", "Open everything in the selected fold.", _MOVE, TREE, "+"),
+    Action("look", "enter", "Look at elements", "Both sides around the worst element, and back.", _MOVE, COMPARE),
+    Action("look_up", "up,k", "Up", "One row up: of the elements, or of the page.", _MOVE, COMPARE, "↑ k"),
+    Action("look_down", "down,j", "Down", "One row down.", _MOVE, COMPARE, "↓ j"),
+    Action("look_left", "left,h", "Left", "One column left.", _MOVE, COMPARE, "← h"),
+    Action("look_right", "right,l", "Right", "One column right.", _MOVE, COMPARE, "→ l"),
+    Action("look_page_up", "pageup", "Page up", "One screen up.", _MOVE, COMPARE, "pgup"),
+    Action("look_page_down", "pagedown", "Page down", "One screen down.", _MOVE, COMPARE, "pgdn"),
+    Action("look_top", "home,g", "Top", "First row.", _MOVE, COMPARE, "home g"),
+    Action("look_bottom", "end,G", "Bottom", "Last row.", _MOVE, COMPARE, "end G"),
     Action("back", "up,k", "Back", "Back along the marked axis.", _MOVE, TENSOR, "↑ k"),
     Action("forth", "down,j", "On", "On along the marked axis.", _MOVE, TENSOR, "↓ j"),
     Action("page_back", "pageup", "Page back", "One screen back.", _MOVE, TENSOR, "pgup"),

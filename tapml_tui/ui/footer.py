@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BAR = 16  # cells of a progress bar
 LAST = ("help", "quit")
 WHERE = {
+    actions.COMPARE: (("enter", "elements"), ("hjkl", "move"), ("m", "next worst"), ("tab", "tree")),
     actions.TENSOR: (("↑↓", "along"), ("←→", "axis"), ("space", "next tensor"), ("w", "worst"), ("tab", "tree")),
     actions.TEXT: (("↑↓", "scroll"), ("1-6", "tab"), ("y", "copy"), ("tab", "tree")),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -152,16 +153,22 @@ def _element(window: Window, i: int, label: int, column: int) -> Line:
     name = "" if window.axis < 0 else str(at)
     line: Line = [((theme.CURSOR_MARK if marked else " ") + name.rjust(label), theme.CURSOR if marked else theme.DIM)]
     pair = [side[i] for side in (window.reference, window.actual) if side is not None]
-    differ = len(pair) == 2 and not (pair[0] == pair[1] or (pair[0] != pair[0] and pair[1] != pair[1]))
+    differ = len(pair) == 2 and not same(*pair)
     for value in pair:
         line.append((numbers.narrow(value, column - 1).rjust(column), theme.STRONG if marked else theme.TEXT))
     if len(pair) == 2:
-        text = "=" if not differ else numbers.narrow(_difference(pair[0], pair[1]), column - 1)
+        text = "=" if not differ else numbers.narrow(difference(pair[0], pair[1]), column - 1)
         line.append((text.rjust(column), theme.FAILED if differ else theme.DIM))
     return line
 
 
-def _difference(reference: complex, actual: complex) -> complex | float:
+def same(reference: complex, actual: complex) -> bool:
+    """Whether two elements are equal; NaN is NaN."""
+    return reference == actual or (cmath.isnan(reference) and cmath.isnan(actual))
+
+
+def difference(reference: complex, actual: complex) -> complex | float:
+    """Actual minus reference; of bools as numbers."""
     if isinstance(reference, bool):
         return float(actual) - float(reference)  # type: ignore[arg-type]
     return actual - reference

@@ -18,3 +18,4 @@ WORDS = {
     Status.ERROR: "error",
     Status.UNSUPPORTED: "unsupported",
 }
+STALE_SENTENCE = "~ stale: a side changed upstream; it is computed again when a step needs it"

@@ -8,6 +8,7 @@ from tapml_tui.ui import actions, footer
 from tapml_tui.ui.lines import length, text_of
 from tapml_tui.ui.screens.debugger import DebuggerScreen
 from tapml_tui.ui.screens.help import content
+from tapml_tui.ui.widgets.compare import ComparePane
 from tapml_tui.ui.widgets.line_view import LineView
 from tapml_tui.ui.widgets.tensors import TensorPane
 from tapml_tui.ui.widgets.tree import OperatorTree
@@ -15,6 +16,7 @@ from tapml_tui.ui.widgets.tree import OperatorTree
 OWNERS = {
     actions.SCREEN: DebuggerScreen,
     actions.TREE: OperatorTree,
+    actions.COMPARE: ComparePane,
     actions.TENSOR: TensorPane,
     actions.TEXT: LineView,
 }

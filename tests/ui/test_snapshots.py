@@ -46,6 +46,7 @@ def settled(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
         for key in keys:
             await pilot.press(key)
+        await pilot.pause(0.1)
         await pilot.app.workers.wait_for_complete()
         await pilot.pause(0.2)
 

@@ -24,7 +24,7 @@ from tapml_tui.ui.lines import Line
 from tapml_tui.ui.screens.verbs import Verbs
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.kernel import KEPT_LOG_LINES, KernelPane, LogPane
-from tapml_tui.ui.widgets.pane import Subject
+from tapml_tui.ui.widgets.pane import Pane, Subject
 from tapml_tui.ui.widgets.panes import Panes
 from tapml_tui.ui.widgets.tree import OperatorTree
 
@@ -107,6 +107,10 @@ class DebuggerScreen(Verbs, Screen[None]):
         self.words = words
         self.query_one("#answer", Bar).renew()
 
+    @on(Pane.Answer)
+    def _answered(self, message: Pane.Answer) -> None:
+        self.say(message.words)
+
     # What the engine says
 
     def look(self) -> None:
@@ -164,6 +168,10 @@ class DebuggerScreen(Verbs, Screen[None]):
             tree.select_node(before)
         else:
             tree.follow()
+
+    @on(OperatorTree.Entered)
+    def _look_inside(self) -> None:
+        self.action_worst_next()
 
     @on(OperatorTree.Selected)
     def _show_subject(self) -> None:

@@ -107,9 +107,11 @@ class Verbs(Base):
             self.say("Nothing to retry: nothing has failed. n and c go on.")
 
     def action_stop(self) -> None:
-        """Stop what is running; before that, leave a search that has lost the focus."""
+        """Stop what is running; before that, leave a search that has lost the focus, or a window on elements."""
         if self.prompt is not None:
             self.prompt.action_leave()
+        elif not self.engine.snapshot.running and self.panes.leave():
+            self.say("")
         elif self.engine.snapshot.running:
             self.engine.submit(c.Interrupt())
             self.say("Stopping …")
@@ -232,6 +234,21 @@ class Verbs(Base):
             return
         total = int((self.tree_view.table.status >= BAD).sum())
         self.say(f"No mismatch {where}" + (f"; {total} in all." if total else ": nothing has failed so far."))
+
+    def action_worst_next(self) -> None:
+        """Look at the worst element, then at the next worst."""
+        self._worst(1)
+
+    def action_worst_previous(self) -> None:
+        """Back through the worst elements."""
+        self._worst(-1)
+
+    def _worst(self, step: int) -> None:
+        pane = self.panes.compare()
+        answer = pane.next_worst(step)
+        if pane.position is not None:
+            pane.focus()
+        self.say(answer)
 
     def action_to_cursor(self) -> None:
         """Select the next operator to execute."""

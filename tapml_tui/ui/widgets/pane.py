@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textual.message import Message
+
 from tapml_tui.ui import lines, theme
 from tapml_tui.ui.widgets.line_view import LineView
 from trace_format import TraceError
@@ -36,6 +38,14 @@ class Subject:
 
 class Pane(LineView):
     """A view of the subject. `update` is called when the subject or its result has changed."""
+
+    class Answer(Message):
+        """What to say to the last key."""
+
+        def __init__(self, words: str) -> None:
+            """A sentence, or "" where the pane itself shows the answer."""
+            super().__init__()
+            self.words = words
 
     def __init__(self, engine: Engine) -> None:
         """A pane that reads from the engine when it is told to."""

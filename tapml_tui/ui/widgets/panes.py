@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from tapml_tui.ui import lines, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.widgets.bar import Bar
+from tapml_tui.ui.widgets.compare import ComparePane
 from tapml_tui.ui.widgets.pane import Pane, Subject
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class MakesPane(Protocol):
 
 def _makers() -> tuple[MakesPane, ...]:
     from tapml_tui.ui.widgets.kernel import KernelPane, LogPane
-    from tapml_tui.ui.widgets.node_text import CodePane, ComparePane
+    from tapml_tui.ui.widgets.node_text import CodePane
     from tapml_tui.ui.widgets.tensors import InputsPane, OutputPane
 
     return (ComparePane, InputsPane, OutputPane, CodePane, KernelPane, LogPane)
@@ -84,6 +85,17 @@ class Panes(Vertical):
             new.show(self.subject)
         self.query_one("#tabs", Bar).refresh()
         return True
+
+    def compare(self) -> ComparePane:
+        """The Compare tab, shown."""
+        self.switch(0)
+        pane = self._panes[0]
+        assert isinstance(pane, ComparePane)
+        return pane
+
+    def leave(self) -> bool:
+        """Close the window on elements, if one is open; whether one was."""
+        return isinstance(self.pane, ComparePane) and self.pane.leave()
 
     def show(self, subject: Subject) -> None:
         """Give the active pane a subject; the others get it when they are shown."""

@@ -35,6 +35,9 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
     class Selected(Message):
         """Another row is selected."""
 
+    class Entered(Message):
+        """Enter on an operator: its elements are to be looked at."""
+
     def __init__(self, engine: Engine) -> None:
         """A tree over the engine's present graph."""
         super().__init__(id="tree")
@@ -240,6 +243,13 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
         """Open or close the fold."""
         self.outline.set_closed(self.entry, not self.is_closed(self.entry))
         self._resized()
+
+    def action_enter(self) -> None:
+        """Open or close a fold; of an operator, look at its elements."""
+        if self.outline.fold[self.entry]:
+            self.action_toggle_fold()
+        else:
+            self.post_message(self.Entered())
 
     def action_close_all(self) -> None:
         """Close everything in the selected fold."""

@@ -1,0 +1,118 @@
+"""What a thread finds out about a result that failed or passed: numbers, pictures, words, the worst elements."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tapml_tui.compare.diagnosis import Diagnosis
+    from tapml_tui.compare.worst import WorstElement
+    from tapml_tui.engine import Engine
+    from tapml_tui.engine.events import NodeResult
+
+WORST = 100
+KEPT = 64
+MAP_ROWS, MAP_COLUMNS = 32, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of one output of one result.
+
+    Attributes:
+        output: Which output.
+        shape: Its sizes.
+        diagnosis: What kind of wrong it is, if there are words for it.
+        worst: The elements that are furthest off, the worst first.
+        blocks: (rows, columns): the worst error of each block in floors; None where there is nothing to draw.
+        down: What the rows of `blocks` run along, and how many elements that are.
+        across: The same of its columns.
+        decades: How many absolute errors are in [10**k, 10**(k + 1)), by k.
+        equal: How many elements do not differ.
+    """
+
+    output: int
+    shape: tuple[int, ...]
+    diagnosis: Diagnosis | None = None
+    worst: tuple[WorstElement, ...] = ()
+    blocks: NDArray[np.float64] | None = None
+    down: tuple[str, int] = ("", 0)
+    across: tuple[str, int] = ("", 0)
+    decades: Mapping[int, int] = field(default_factory=dict)
+    equal: int = 0
+
+
+class Cache:
+    """The findings of the results that were looked at last."""
+
+    def __init__(self) -> None:
+        """Nothing found yet."""
+        self._kept: OrderedDict[tuple[object, ...], Findings] = OrderedDict()
+
+    def get(self, key: tuple[object, ...]) -> Findings | None:
+        """What was found under a key."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, key: tuple[object, ...], findings: Findings) -> None:
+        """Keep it; what was not asked for longest goes."""
+        self._kept[key] = findings
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
+    """Look at both sides of an output. Takes as long as reading them does: not for the screen's thread.
+
+    Returns:
+        None if one side is not there, or the shapes differ.
+    """
+    from tapml_tui.compare.diagnosis import diagnose  # not before the first paint
+    from tapml_tui.compare.worst import worst_elements
+    from tapml_tui.ui import error_map
+
+    reference, actual = engine.reference(result.node, output), engine.actual(result.node, output)
+    comparison = result.outputs[output].comparison
+    if reference is None or actual is None or comparison is None or reference.shape != actual.shape:
+        return None
+    allowed = comparison.floor * comparison.limit
+
+    def law(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.full_like(magnitude, max(allowed, 1e-300))
+
+    exact = comparison.floor_origin == "exact"
+    blocks = error_map.blocks(reference, actual, MAP_ROWS, MAP_COLUMNS)
+    diagnosis = None
+    if not comparison.passed:
+        diagnosis = diagnose(
+            reference,
+            actual,
+            allowance=0.0 if exact else law,
+            inputs=[one.actual for one in engine.inputs(result.node) if one.actual is not None],
+            operator=engine.graph.op(result.node),
+        )
+    error = np.abs(actual.astype(np.float64) - reference.astype(np.float64)).reshape(-1)
+    error = error[np.isfinite(error)]
+    equal = int((error == 0).sum())
+    powers, counts = np.unique(np.floor(np.log10(error[error > 0])).astype(int), return_counts=True)
+    leading = len(reference.shape) - 1
+    return Findings(
+        output,
+        reference.shape,
+        diagnosis,
+        worst_elements(reference, actual, WORST, None if exact else law),
+        None if blocks is None else blocks / max(allowed, 1e-300),
+        (f"axes 0-{leading - 1}" if leading > 1 else "axis 0", math.prod(reference.shape[:-1])),
+        (f"axis {leading}", reference.shape[-1] if reference.shape else 1),
+        dict(zip(powers.tolist(), counts.tolist(), strict=True)),
+        equal,
+    )
