@@ -82,21 +82,47 @@ def _target(parser: argparse.ArgumentParser) -> None:
     where = group.add_mutually_exclusive_group()
     group.add_argument(
         "--target",
-        default="llvm",
+        action="append",
+        default=[],
         metavar="TVM_TARGET",
-        help="what TVM compiles for: llvm (default), opencl, vulkan, metal, ... or JSON",
+        help="what TVM compiles for: llvm (default), opencl, vulkan, 'llvm -mcpu=...', JSON; may be given again",
+    )
+    group.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a device of your profiles: `tapml-tui devices` lists them; may be given again",
     )
     where.add_argument(
         "--rpc",
         metavar="HOST:PORT",
-        help="a running server (python -m tvm.exec.rpc_server); without, one of our own on loopback",
+        help="a running server or proxy (python -m tvm.exec.rpc_server); without, one of our own on loopback",
     )
     where.add_argument("--tracker", metavar="HOST:PORT", help="a TVM RPC tracker; needs --key")
-    group.add_argument("--key", metavar="K", help="which device to ask the tracker for")
+    group.add_argument("--key", metavar="K", help="of the server, or which device to ask the tracker or proxy for")
     group.add_argument(
         "--device",
         metavar="KIND",
-        help="runtime of the device (cpu, cuda, opencl, ...); without, it follows from --target",
+        help="runtime of the device (cpu, cuda, opencl, metal, vulkan, webgpu, rocm, hexagon, ext_dev); without, it "
+        "follows from --target",
+    )
+    group.add_argument(
+        "--host", metavar="TVM_TARGET", help="the device's processor: 'llvm -mtriple=aarch64-linux-android'"
+    )
+    group.add_argument("--cc", metavar="COMMAND", help="links libraries for it; without, the server does")
+    group.add_argument(
+        "--lib",
+        metavar="FILE",
+        help="a prebuilt library whose functions carry the kernels' names, instead of compiling",
+    )
+    group.add_argument(
+        "--deadline",
+        metavar="ACTION=SECONDS",
+        type=_deadline,
+        action="append",
+        default=[],
+        help="how long connect, convert, compile, run, transfer or reconnect may take; may be given again",
     )
     group.add_argument(
         "--lower", metavar="FILE.py", help="converters of your own, for operators that TVM does not convert"
@@ -108,6 +134,16 @@ def _target(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="also run operators outside of aten and prims: a namespace or a full name; may be given again",
     )
+
+
+def _deadline(text: str) -> tuple[str, float]:
+    action, _, seconds = text.partition("=")
+    try:
+        if (value := float(seconds)) > 0:
+            return action, value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no deadline; write run=20")
 
 
 def _carve(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +216,12 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     _target(parser)
 
 
+def _devices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="TRACE", nargs="?", help="also list the profiles beside this trace")
+    parser.add_argument("--tracker", metavar="HOST:PORT", help="also list what this tracker has")
+    _json_flag(parser)
+
+
 def _output(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("-o", "--output", metavar="TRACE", required=True, help=text)
 
@@ -205,6 +247,11 @@ COMMANDS = {
         "tapml-tui check model.trace --mode chained --json report.json",
     ),
     "diff": Command("compare two runs of a trace, value by value", _diff, "tapml-tui diff monday.run tuesday.run"),
+    "devices": Command(
+        "list your profiles and what trackers have, and say what answers",
+        _devices,
+        "tapml-tui devices --tracker 127.0.0.1:9190",
+    ),
     "doctor": Command(
         "try every link from the compiler to a first kernel on the device",
         _doctor,

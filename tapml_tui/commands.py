@@ -52,28 +52,12 @@ def _refuse_typo(name: str) -> None:
 
 
 def _target_options(args: argparse.Namespace) -> TargetOptions:
-    from tapml_tui.backends.launch import TargetOptions, address_of
-    from tapml_tui.target_names import refuse_unknown
+    from tapml_tui.target_options import targets_of
 
-    refuse_unknown(args.target)
-    if args.tracker and not args.key:
-        raise CommandError("--tracker needs --key", why="a tracker hands out devices by key", remedy="add --key K")
-    if args.key and not (args.tracker or args.rpc):
-        raise CommandError("--key needs --tracker or --rpc", remedy="add --tracker HOST:PORT")
-    options = TargetOptions(
-        target=args.target,
-        rpc=args.rpc,
-        tracker=args.tracker,
-        key=args.key,
-        device=args.device,
-        lower=args.lower,
-        allow_ops=tuple(args.allow_ops),
-    )
-    try:
-        address_of(options)
-    except ValueError as error:
-        raise CommandError(str(error), remedy="for example 127.0.0.1:9090") from None
-    return options
+    first, *others = targets_of(args)
+    if others:
+        raise CommandError("several targets cannot be used beside each other yet", remedy="name one")
+    return first
 
 
 def _carve(args: argparse.Namespace) -> int:
@@ -144,6 +128,14 @@ def _diff(args: argparse.Namespace) -> int:
     return diff(args.run_a, args.run_b, as_json=args.json)
 
 
+def _devices(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.devices import devices
+    from tapml_tui.listing import listed
+    from tapml_tui.profiles import own_file
+
+    return devices(listed(args.trace, args.tracker), profiles_file=str(own_file()), as_json=args.json)
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from tapml_tui.backends.launch import probe
     from tapml_tui.headless.doctor import doctor
@@ -158,6 +150,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "recover": _recover,
     "check": _check,
+    "devices": _devices,
     "diff": _diff,
     "doctor": _doctor,
 }

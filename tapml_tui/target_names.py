@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
+from tapml_tui.backends.address import parse_target_text
 from tapml_tui.headless.exits import CommandError
 
 KINDS = ("llvm", "c", "cuda", "rocm", "opencl", "vulkan", "metal", "webgpu", "nvptx", "hexagon")
 """The usual kinds; a build of TVM may have others."""
-_AS_JSON = """write it as JSON: --target '{"kind": "llvm", "mcpu": "..."}'"""
+_AS_JSON = """write 'KIND -OPTION=VALUE ...', or JSON: {"kind": "llvm", "mcpu": "..."}"""
 
 
-def refuse_unknown(text: str) -> None:
-    """Refuse a target that TVM would refuse, before anything is started for it.
+def refuse_unknown(text: str, *, option: str = "--target") -> None:
+    """Refuse a target that TVM would refuse, before anything is started for it; `option` says where it was given.
 
     Raises:
         CommandError: With the kinds that there are.
     """
-    kind = _kind(text)
+    kind = _kind(text, option)
     if kind in KINDS or "/" in kind:  # a tag, as "nvidia/geforce-rtx-4090", is looked up by TVM
         return
     try:
@@ -33,16 +32,14 @@ def refuse_unknown(text: str) -> None:
         )
 
 
-def _kind(text: str) -> str:
-    if not text.lstrip().startswith("{"):
-        if len(text.split()) != 1:
-            raise CommandError(f"--target {text!r} is no kind of target", remedy=_AS_JSON)
-        return text.strip()
+def _kind(text: str, option: str) -> str:
     try:
-        options = json.loads(text)
+        parsed = parse_target_text(text)
     except ValueError as error:
-        raise CommandError("--target is no JSON", why=str(error), remedy=_AS_JSON) from None
-    kind = options.get("kind", options.get("tag"))
+        raise CommandError(f"{option} {text!r} is no target", why=str(error), remedy=_AS_JSON) from None
+    if isinstance(parsed, str):
+        return parsed
+    kind = parsed.get("kind", parsed.get("tag"))
     if not isinstance(kind, str):
-        raise CommandError("--target says no kind", remedy=_AS_JSON)
-    return kind if "kind" in options else f"/{kind}"
+        raise CommandError(f"{option} says no kind", remedy=_AS_JSON)
+    return kind if "kind" in parsed else f"/{kind}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,9 @@ class TargetOptions:
         device: Runtime of the device; without, it follows from `target`.
         host: TVM target of the code around a GPU's kernels; "" is this machine.
         cc: The command that links libraries; "" is cc.
+        lib: A prebuilt library that is used instead of compiling.
+        name: Of this target among several; "" if it is the only one.
+        deadlines: How long what may take.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
     """
@@ -46,6 +49,9 @@ class TargetOptions:
     cc: str = ""
     lower: str | None = None
     allow_ops: tuple[str, ...] = ()
+    lib: str | None = None
+    name: str = ""
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 def make_backends(
@@ -59,7 +65,7 @@ def make_backends(
 
     Args:
         options: Of the command line.
-        deadlines: How long what may take.
+        deadlines: How long what may take, in place of those of the options.
         cache_dir: Of compiled kernels; by default that of the user.
         state_dir: Of what is remembered of devices; by default that of the user.
 
@@ -70,7 +76,7 @@ def make_backends(
     from tapml_tui.backends.source import SourceBackend
     from tapml_tui.backends.target import TargetBackend
 
-    deadlines = deadlines or Deadlines()
+    deadlines = deadlines or options.deadlines
     source = SourceBackend(allow_ops=options.allow_ops, deadlines=deadlines)
     target = TargetBackend(
         address_of(options),
@@ -119,9 +125,11 @@ def probe(
     return probe_chain(
         source,
         target,
-        place=f"{options.target} @{address_of(options).text}",
+        address=address_of(options),
+        tvm_target=options.target,
+        linker=options.cc,
         cache_folder=cache_dir or default_cache(),
-        deadlines=deadlines or Deadlines(),
+        deadlines=deadlines or options.deadlines,
         trying=trying,
     )
 

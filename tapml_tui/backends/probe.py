@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import queue
+import shlex
 import shutil
 import tempfile
 import time
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tapml_tui.backends.address import Address
 from tapml_tui.backends.protocol import (
     Backend,
     BackendStatus,
@@ -33,6 +35,8 @@ from tapml_tui.backends.protocol import (
     Unit,
     UnitInput,
 )
+from tapml_tui.backends.reach import openness, reach
+from tapml_tui.backends.troubles import refusal
 
 # Import name, distribution, and what needs it.
 _PACKAGES = (
@@ -45,19 +49,25 @@ _VALUES = np.array([-1.0, 0.0, 2.5, 40.0], dtype=np.float32)
 
 
 class Probe(NamedTuple):
-    """One link of the chain: what it is, whether it holds, what was found, what to do if it does not."""
+    """One link of the chain: what it is, whether it holds, what was found, what to do if it does not.
+
+    `warning`: it holds, but something about it is not as it should be.
+    """
 
     link: str
     ok: bool
     detail: str
     remedy: str = ""
+    warning: str = ""
 
 
 def probe_chain(
     source: Backend,
     target: Backend,
     *,
-    place: str,
+    address: Address,
+    tvm_target: str,
+    linker: str,
     cache_folder: Path,
     deadlines: Deadlines,
     trying: Callable[[str], None] = lambda link: None,
@@ -67,7 +77,9 @@ def probe_chain(
     Args:
         source: Not started yet; is closed again.
         target: Likewise.
-        place: Where the device is, in words.
+        address: Where the device is.
+        tvm_target: What is compiled for.
+        linker: The command that links libraries; "" is cc.
         cache_folder: Of compiled kernels.
         deadlines: How long what may take.
         trying: Is told each link that takes its time, and how long at most, before it is tried.
@@ -84,13 +96,21 @@ def probe_chain(
         )
     if missing:
         return
-    linker = shutil.which(os.environ.get("CC", "cc"))
-    remedy = "" if linker else "install a C compiler, or name one in CC"
-    yield Probe("linker", linker is not None, linker or "there is no cc", remedy)
+    command = (shlex.split(linker) or [os.environ.get("CC", "cc")])[0]
+    found = shutil.which(command)
+    remedy = "" if found else "install a C compiler, or name one with --cc or in CC"
+    yield Probe("linker", found is not None, found or f"there is no {command}", remedy)
     yield _cache(cache_folder)
+    if not address.ours:
+        answer = reach(address)
+        remedy = "" if answer.ok else refusal(answer.words).remedy
+        link = "tracker" if address.tracker else "server"
+        yield Probe(link, answer.ok, answer.words, remedy, openness(address))
+        if not answer.ok:
+            return
     trying(f"source: starts PyTorch, up to {deadlines.connect + deadlines.run:.0f} s")
     yield from _source(source, deadlines)
-    yield from _target(target, place, deadlines, trying)
+    yield from _target(target, f"{tvm_target} @{address.text}", deadlines, trying)
 
 
 def _version(distribution: str) -> str:
@@ -131,7 +151,7 @@ def _target(backend: Backend, place: str, deadlines: Deadlines, trying: Callable
         detail = status.detail if isinstance(status, BackendStatus) else "no answer"
         if ready and isinstance(status, BackendStatus):
             detail = f"{place} after {time.monotonic() - begun:.1f} s, a round trip takes {status.latency_ms:.2f} ms"
-        yield Probe("device", ready, detail, "" if ready else "check --rpc, --tracker, --key and --device")
+        yield Probe("device", ready, detail, "" if ready else refusal(detail).remedy)
         if not ready:
             return
         trying(f"compiler: up to {deadlines.connect + deadlines.compile:.0f} s")

@@ -14,6 +14,9 @@ from trace_format.text import printable
 DEVICE = "device"
 """The link whose failure means that the device could not be had."""
 
+_ON_THE_WAY = {DEVICE, "server", "tracker"}
+
+_TUNNEL = "bind it to loopback and reach it through a tunnel: ssh -L 9090:127.0.0.1:9090 board"
 _DISTRIBUTIONS = {"apache-tvm", *EXTRAS}
 
 
@@ -36,6 +39,10 @@ class Link(Protocol):
     def remedy(self) -> str:
         """What to do if it does not hold."""
 
+    @property
+    def warning(self) -> str:
+        """What about it is not as it should be, though it holds."""
+
 
 def doctor(chain: Callable[[Callable[[str], None]], Iterable[Link]], *, as_json: bool) -> int:
     """Print each link when it has been tried.
@@ -52,12 +59,21 @@ def doctor(chain: Callable[[Callable[[str], None]], Iterable[Link]], *, as_json:
         _trying("")
         tried.append(link)
         if not as_json:
-            print(f"{'ok' if link.ok else 'BROKEN':7} {link.link:13} {printable(link.detail, limit=400)}", flush=True)
+            state = "BROKEN" if not link.ok else "warning" if link.warning else "ok"
+            print(f"{state:7} {link.link:13} {printable(link.detail, limit=400)}", flush=True)
             if not link.ok:
                 print(f"{'':7} {'':13} to mend it: {printable(link.remedy, limit=400)}", flush=True)
+            if link.warning:
+                print(f"{'':7} {'':13} {printable(link.warning, limit=400)}; {_TUNNEL}", flush=True)
     if as_json:
         listed = [
-            {"link": link.link, "ok": link.ok, "detail": link.detail, "remedy": "" if link.ok else link.remedy}
+            {
+                "link": link.link,
+                "ok": link.ok,
+                "detail": link.detail,
+                "remedy": "" if link.ok else link.remedy,
+                "warning": link.warning,
+            }
             for link in tried
         ]
         print(strict_json.dumps({"schema": 1, "ok": all(link.ok for link in tried), "links": listed}, indent=2))
@@ -66,7 +82,7 @@ def doctor(chain: Callable[[Callable[[str], None]], Iterable[Link]], *, as_json:
         return Exit.OK
     if broken[0] in _DISTRIBUTIONS:
         return Exit.USAGE
-    return Exit.DEVICE if DEVICE in broken else Exit.FAILED
+    return Exit.DEVICE if _ON_THE_WAY & set(broken) else Exit.FAILED
 
 
 def _trying(link: str) -> None:

@@ -85,17 +85,21 @@ def test_threads_and_limits_of_the_device() -> None:
 
 
 @pytest.mark.parametrize("kind", GPUS)
-@pytest.mark.parametrize("op", ["softmax.int", "cumsum.default", "sort.default", "relu.default"])
-def test_kernels_of_dlight_are_bound(kind: str, op: str) -> None:
+@pytest.mark.parametrize("op", ["softmax.int", "cumsum.default", "sort.default", "relu.default", "matmul.default"])
+def test_kernels_of_dlight_are_bound_and_fit(kind: str, op: str) -> None:
     from tapml_tui.backends.compiler import build, lower, passes
 
     outputs = (F32, TensorSpec("int64", F32.shape)) if op.startswith("sort") else (F32,)
     args = (UnitInput(0),) if op.startswith("relu") else (UnitInput(0), -1)
+    if op.startswith("matmul"):  # its threads are bound once for the tile, and again for what they fetch together
+        args, outputs = (UnitInput(0), UnitInput(1)), (TensorSpec("float32", (64, 64)),)
     results = tuple(CallResult(0, i) for i in range(len(outputs)))
-    unit = Unit((Call(f"aten.{op}", args),), (F32,), outputs, results)
+    inputs = (F32,) if len(outputs[0].shape) != 2 or outputs[0] == F32 else (outputs[0], outputs[0])
+    unit = Unit((Call(f"aten.{op}", args),), inputs, outputs, results)
     target = build.parse_target(kind)
     module = passes.scheduled(lower.lower_unit(unit, frozenset(), None).module, target)
     passes.refuse_unbound(module, target)
+    passes.refuse_oversized(module, target)
 
 
 def test_limits_of_the_device_only_tighten_what_tvm_assumes() -> None:

@@ -189,7 +189,7 @@ def test_wrong_arguments_are_exit_code_2(arguments: tuple[str, ...]) -> None:
         (("--key", "phone"), "--tracker"),
         (("--target", "nonsense"), "vulkan"),
         (("--target", ""), "JSON"),
-        (("--target", "llvm -mcpu=apple-m1"), "JSON"),
+        (("--target", "llvm mcpu=apple-m1"), "JSON"),
         (("--target", '{"kind": "llvm"'), "JSON"),
         (("--target", '{"mcpu": "apple-m1"}'), "JSON"),
     ],

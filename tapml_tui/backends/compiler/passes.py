@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tvm
@@ -54,14 +55,24 @@ def refuse_oversized(module: tvm.IRModule, target: tvm.target.Target) -> None:
 
 
 def _threads(statement: Any) -> int:
-    """The largest product of nested thread extents; 1 without any, and for extents that are not constants."""
-    inner = max(map(_threads, _parts(statement)), default=1)
+    """The most threads that one launch takes in a block; 1 where extents are not constants."""
+    if _binds(statement):
+        return math.prod(_extents(statement).values())
+    return max(map(_threads, _parts(statement)), default=1)
+
+
+def _extents(statement: Any) -> dict[str, int]:
+    """The extent of each thread axis in a launch; bound again further in, an axis is still the same one."""
+    found: dict[str, int] = {}
     match statement:
         case tirx.For(kind=tirx.ForKind.THREAD_BINDING, extent=tirx.IntImm(value=extent), thread_binding=axis):
-            return inner * (int(extent) if axis.thread_tag.startswith("threadIdx.") else 1)
+            found[axis.thread_tag] = int(extent)
         case tirx.AttrStmt(attr_key="thread_extent", value=tirx.IntImm(value=extent), node=axis):
-            return inner * (int(extent) if axis.thread_tag.startswith("threadIdx.") else 1)
-    return inner
+            found[axis.thread_tag] = int(extent)
+    for part in _parts(statement):
+        for tag, extent in _extents(part).items():
+            found[tag] = max(extent, found.get(tag, 1))
+    return {tag: extent for tag, extent in found.items() if tag.startswith("threadIdx.")}
 
 
 def refuse_unbound(module: tvm.IRModule, target: tvm.target.Target) -> None:
@@ -84,12 +95,16 @@ def refuse_unbound(module: tvm.IRModule, target: tvm.target.Target) -> None:
 
 def _writes_on_host(statement: Any) -> bool:
     """Whether a statement stores to a buffer outside of every thread binding."""
+    if isinstance(statement, tirx.BufferStore):
+        return True
+    return not _binds(statement) and any(map(_writes_on_host, _parts(statement)))
+
+
+def _binds(statement: Any) -> bool:
     match statement:
-        case tirx.BufferStore():
-            return True
         case tirx.For(kind=tirx.ForKind.THREAD_BINDING) | tirx.AttrStmt(attr_key="thread_extent"):
-            return False
-    return any(map(_writes_on_host, _parts(statement)))
+            return True
+    return False
 
 
 def _parts(statement: Any) -> list[Any]:
