@@ -84,6 +84,7 @@ def compare(
         floor=law.at(at if np.isfinite(at) else size),
         floor_origin=law.origin,
         override=override.words if override is not None else "",
+        law=law,
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapml_tui.compare.noise import Law
 
 
 class Status(StrEnum):
@@ -47,6 +51,7 @@ class Comparison:
         worst: Index of the element with the largest factor, or None if nothing differs.
         worst_values: (reference, actual) there, as Python numbers.
         override: In words, what the user allows instead of the rule, "" if nothing.
+        law: What each element may be off; None where bits must agree, or nothing was compared.
     """
 
     passed: bool
@@ -64,3 +69,4 @@ class Comparison:
     worst: tuple[int, ...] | None = None
     worst_values: tuple[complex | float | int | bool, complex | float | int | bool] | None = None
     override: str = ""
+    law: Law | None = field(default=None, repr=False, compare=False)
