@@ -1,4 +1,4 @@
-"""How long the sums of an operator are, and a noise floor for other inputs than the recorded ones."""
+"""A noise floor for other inputs than the recorded ones."""
 
 from __future__ import annotations
 
@@ -10,25 +10,6 @@ import numpy as np
 
 from tapml_tui.compare.summary import summarize
 from trace_format.model import Floor
-
-
-def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...], *, multiplies: bool) -> float:
-    """How many terms an element of the output sums, guessed from shapes.
-
-    For (M, K) x (K, N) the sizes give sqrt(MK * KN / MN) = K; for a reduction, input over output.
-
-    Args:
-        inputs: Shapes of the inputs.
-        output: Shape of the output.
-        multiplies: Whether it sums products of two inputs.
-    """
-    result = math.prod(output)
-    sizes = sorted((math.prod(shape) for shape in inputs), reverse=True)
-    if not result or not sizes:
-        return 1.0
-    if multiplies and len(sizes) > 1:
-        return max(1.0, math.sqrt(sizes[0] * sizes[1] / result))
-    return max(1.0, sizes[0] / result)
 
 
 def magnitude(array: np.ndarray) -> float:

@@ -9,12 +9,14 @@ from typing import TypeAlias
 import numpy as np
 
 from tapml_tui.compare import Comparison, Status, compare
+from tapml_tui.compare.arithmetic import Arithmetic
 from tapml_tui.compare.bound import magnitude, scaled
 from tapml_tui.compare.indices import compare_indices
 from tapml_tui.compare.precision import precision
+from tapml_tui.engine.arithmetic import Size, arithmetic_of, unknown_size
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
-from tapml_tui.engine.operator_facts import choice_of, summed_terms
+from tapml_tui.engine.operator_facts import choice_of
 from tapml_tui.engine.units import Binding, not_comparable
 from tapml_tui.engine.values import Outcome, References, Stored, load
 from tapml_tui.engine.view import Computed, View
@@ -51,11 +53,17 @@ class Visit:
         read = [self.view.producer(ref) for ref in self.binding.operands]
         return [0.0, *(ask(computed) for computed in read if computed is not None)]
 
-    def terms(self, value: Value, mode: Mode) -> float:
-        """How many products an element of this output sums; chained, in the longest sum up to here."""
+    def arithmetic(self, value: Value, mode: Mode, size: Size = unknown_size) -> Arithmetic:
+        """What is computed to get this output; chained, with the longest sum up to here."""
         exact = value.isolated is not None and value.isolated.origin == "exact"
-        own = 1.0 if exact else summed_terms(self.binding.unit, value.shape)
-        return own if mode is Mode.ISOLATED else max(own, *self.upstream(lambda computed: computed.terms))
+        own = Arithmetic(1.0, False) if exact else arithmetic_of(self.binding.unit, value.shape, size)
+        if mode is Mode.ISOLATED:
+            return own
+        return Arithmetic(max(own.terms or 1.0, *self.upstream(lambda computed: computed.terms)), True, own.hidden)
+
+    def terms(self, value: Value, mode: Mode) -> float:
+        """How many terms an element of this output sums; chained, in the longest sum up to here."""
+        return self.arithmetic(value, mode).terms or 1.0
 
 
 class Comparer:
@@ -89,8 +97,13 @@ class Comparer:
     def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
         value = visit.binding.values[place]
         chosen = self._chosen(visit, place, arrays, inputs, mode)
-        floor, terms = _floor(value, arrays[0], mode), visit.terms(value, mode)
-        return chosen or compare(*arrays, floor=floor, terms=terms, chained=mode is Mode.CHAINED)
+        floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
+        chained = mode is Mode.CHAINED
+        return chosen or compare(*arrays, floor=floor, chained=chained, rms=value.rms, **arithmetic._asdict())
+
+    def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
+        operands = visit.binding.operands
+        return visit.arithmetic(value, mode, lambda index: self._references.value(visit.view.case, operands[index]).rms)
 
     def _chosen(
         self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
@@ -137,8 +150,8 @@ class Comparer:
             if floor is not None and floor.origin == "float64":
                 was = _size(self._references.stored(value))
                 floor = scaled(floor, [*sizes, (was, magnitude(reference))])
-            terms = visit.terms(value, Mode.ISOLATED)
-            comparisons.append(chosen or compare(reference, actual, floor=floor, terms=terms, inherited_nan=True))
+            arithmetic = self._arithmetic(visit, value, Mode.ISOLATED)._asdict()
+            comparisons.append(chosen or compare(reference, actual, floor=floor, inherited_nan=True, **arithmetic))
         return comparisons
 
 

@@ -1,34 +1,13 @@
-"""The little that judging must know about operators: which outputs are indices, which kernels sum."""
+"""The little that judging must know about operators: which outputs are indices."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from tapml_tui.backends.protocol import Call, CallArgument, Unit, UnitInput
-from tapml_tui.compare.bound import terms_of
+from tapml_tui.backends.protocol import Call, CallArgument, UnitInput
 
 _DIMENSION = {"sort": 1, "argsort": 1, "topk": 2, "kthvalue": 2, "max": 1, "min": 1, "median": 1, "mode": 1}
 _FLAT = {"argmax": 1, "argmin": 1}  # over everything if no dimension is given
-_MULTIPLIES = frozenset(
-    [
-        "mm",
-        "bmm",
-        "matmul",
-        "linear",
-        "addmm",
-        "baddbmm",
-        "addbmm",
-        "einsum",
-        "dot",
-        "mv",
-        "convolution",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "scaled_dot_product_attention",
-        "_scaled_dot_product_flash_attention_for_cpu",
-    ]
-)
 
 
 class Choice(NamedTuple):
@@ -62,9 +41,3 @@ def _name(op: str) -> tuple[str, str]:
 
 def _argument(call: Call, position: int, default: CallArgument) -> CallArgument:
     return dict(call.kwargs).get("dim", call.args[position] if len(call.args) > position else default)
-
-
-def summed_terms(unit: Unit, output: tuple[int, ...]) -> float:
-    """How many products an element of an output of this shape sums, as far as shapes tell."""
-    multiplies = _name(unit.calls[0].op)[0] in _MULTIPLIES
-    return terms_of([spec.shape for spec in unit.inputs], output, multiplies=multiplies)

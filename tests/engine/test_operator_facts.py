@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tapml_tui.backends.protocol import Call, CallResult, TensorSpec, Unit, UnitInput
-from tapml_tui.engine.operator_facts import choice_of, summed_terms
+from tapml_tui.engine.arithmetic import arithmetic_of
+from tapml_tui.engine.operator_facts import choice_of
 
 
 @pytest.mark.parametrize("op", ["", ".", "x", "aten", "aten.mm", "os.system", "a.b.c.d", "aten..default", "\x00"])
@@ -13,4 +14,55 @@ def test_any_name_of_an_operator_has_an_answer(op: str) -> None:
     spec = TensorSpec("float32", (4,))
     call = Call(op, (UnitInput(0),))
     assert choice_of(call) is None
-    assert summed_terms(Unit((call,), (spec,), (spec,), (CallResult(0),)), (4,)) >= 1
+    assert arithmetic_of(Unit((call,), (spec,), (spec,), (CallResult(0),)), (4,)).terms >= 1
+
+
+@pytest.mark.parametrize(
+    ("op", "shapes", "more", "output", "expected"),
+    [
+        ("aten.linear.default", [(2, 5, 384), (1536, 384), (1536,)], (), (2, 5, 1536), (384, False)),
+        ("aten.bmm.default", [(8, 5, 64), (8, 64, 7)], (), (8, 5, 7), (64, False)),
+        ("aten.addmm.default", [(7,), (5, 64), (64, 7)], (), (5, 7), (64, False)),
+        ("aten.conv2d.default", [(1, 16, 14, 14), (32, 16, 3, 3)], (None, (1, 1)), (1, 32, 12, 12), (144, False)),
+        ("aten.conv2d.default", [(1, 32, 14, 14), (32, 1, 3, 3)], (None, (1, 1)), (1, 32, 12, 12), (9, False)),
+        ("aten.layer_norm.default", [(2, 5, 384), (384,), (384,)], None, (2, 5, 384), (384, True)),
+        ("aten.softmax.int", [(4, 5, 128)], (-1,), (4, 5, 128), (128, True)),
+        ("aten.cumsum.default", [(4, 9)], (0,), (4, 9), (4, False)),
+        ("aten.mean.dim", [(4, 9)], ((1,), True), (4, 1), (9, False)),
+        ("aten.sum.default", [(4, 9)], (), (), (36, False)),
+        ("aten.avg_pool2d.default", [(1, 2, 8, 8)], ((3, 3), (1, 1)), (1, 2, 6, 6), (9, False)),
+        (
+            "aten.scaled_dot_product_attention.default",
+            [(1, 4, 7, 64), (1, 4, 32, 64), (1, 4, 32, 64)],
+            (),
+            (1,),
+            96,
+            True,
+        ),
+        ("aten.add.Tensor", [(4, 9), (4, 1)], (), (4, 9), (1, False)),
+        ("aten.gelu.default", [(4, 9)], (), (4, 9), (1, True)),
+        ("my.reduction.default", [(4, 9)], (), (4,), (9, True)),
+    ],
+)
+def test_how_long_sums_are(
+    op: str,
+    shapes: list[tuple[int, ...]],
+    more: tuple[object, ...] | None,
+    output: tuple[int, ...],
+    expected: tuple[float, bool],
+) -> None:
+    operands = tuple(UnitInput(i) for i in range(len(shapes)))
+    args = (*operands, *more) if more is not None else (operands[0], shapes[1], *operands[1:])
+    specs = tuple(TensorSpec("float32", shape) for shape in shapes)
+    unit = Unit((Call(op, args),), specs, (TensorSpec("float32", output),), (CallResult(0),))
+    found = arithmetic_of(unit, output)
+    assert (found.terms, found.functions) == expected
+
+
+def test_rounded_scores_weigh_as_much_as_they_are_large() -> None:
+    spec = TensorSpec("bfloat16", (1, 4, 16, 64))
+    operands = (UnitInput(0), UnitInput(1), UnitInput(2))
+    call = Call("aten.scaled_dot_product_attention.default", operands, (("scale", 0.25),))
+    unit = Unit((call,), (spec,) * 3, (spec,), (CallResult(0),))
+    assert arithmetic_of(unit, spec.shape, lambda index: 1.5).hidden == pytest.approx(4 * 1.5 * 1.5 * 0.25 * 8)
+    assert arithmetic_of(unit, spec.shape).hidden == arithmetic_of(unit, spec.shape, lambda index: 0.1).hidden == 2.0

@@ -318,7 +318,7 @@ def test_a_fault_at_a_node_names_its_traceback(toy: Case, tmp_path: Path, monkey
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("tapml_tui.engine.comparing.summed_terms", broken)
+    monkeypatch.setattr("tapml_tui.engine.comparing.arithmetic_of", broken)
     assert toy.check() == Exit.FAILED
     log = re.search(r"traceback is in (\S+)", toy.report["message"])
     assert log is not None

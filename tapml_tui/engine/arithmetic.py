@@ -1,0 +1,99 @@
+"""Which arithmetic each operator does: how long its sums are, whether it computes functions.
+
+An operator that is not named here may compute functions, and sums as many terms as an element of the output
+has elements of the largest input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tapml_tui.backends.protocol import Call, CallArgument, Unit, UnitInput
+from tapml_tui.compare.arithmetic import Arithmetic, attention, terms_of
+
+_LAST_OF_FIRST = frozenset(["linear", "mm", "bmm", "matmul", "dot", "vdot", "mv", "inner"])
+_LAST_OF_SECOND = frozenset(["addmm", "baddbmm", "addbmm", "addmv"])
+_CONVOLUTIONS = frozenset(["convolution", "_convolution", "conv1d", "conv2d", "conv3d"])
+_TRANSPOSED = frozenset(["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"])
+_ATTENTION = frozenset(["scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"])
+_SUMS = frozenset(["sum", "nansum", "mean", "nanmean", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "trace"])
+_POOLS = frozenset(["avg_pool1d", "avg_pool2d", "avg_pool3d"])
+_ALONG = {"cumsum": False, "cumprod": False, "softmax": True, "_softmax": True, "log_softmax": True}
+"""One result per element, out of all that lie along an axis (argument 1); and whether functions are computed."""
+_NORMALISED_SHAPE = {"layer_norm": 1, "native_layer_norm": 1, "rms_norm": 1, "_fused_rms_norm": 1}
+# fmt: off
+_SIMPLE = frozenset([
+    "_to_copy", "abs", "add", "amax", "amin", "cat", "clamp", "clamp_max", "clamp_min", "clone", "copy",
+    "embedding", "eq", "expand", "floor_divide", "ge", "gt", "le", "lerp", "lt", "masked_fill", "max", "maximum",
+    "min", "minimum", "mul", "ne", "neg", "relu", "round", "rsub", "sign", "square", "stack", "sub", "to",
+    "view", "where",
+])
+# fmt: on
+"""One sum or product per element, or none: no function, no reduction in floating point."""
+
+Size = Callable[[int], float | None]
+
+
+def unknown_size(index: int) -> float | None:
+    """Where nobody measured the inputs."""
+    return None
+
+
+def arithmetic_of(unit: Unit, output: tuple[int, ...], size: Size = unknown_size) -> Arithmetic:
+    """The arithmetic behind an output of this shape; a trace may call an operator anything, also nothing.
+
+    Args:
+        unit: What the kernel computes.
+        output: Shape of the output.
+        size: Root mean square of input `index` of the unit, None where it is not known.
+    """
+    call = unit.calls[0]
+    name = (*call.op.split(".", 2), "", "")[1]
+    shapes = [_shape(unit, argument) for argument in call.args]
+    first, second = (*shapes, (), ())[:2]
+    if name in _LAST_OF_FIRST:
+        return Arithmetic(_extent(first, -1), functions=False)
+    if name in _LAST_OF_SECOND:
+        return Arithmetic(_extent(second, -1), functions=False)
+    if name in _CONVOLUTIONS or name in _TRANSPOSED:
+        outer = _extent(second, 0 if name in _CONVOLUTIONS else 1)
+        return Arithmetic(max(1.0, math.prod(second) / outer), functions=False)
+    if name in _ATTENTION:
+        return attention(first, second, _scores(call, first, size))
+    if name in _NORMALISED_SHAPE:
+        normalised = call.args[1] if len(call.args) > 1 else ()
+        sizes = normalised if isinstance(normalised, tuple) else ()
+        return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))))
+    if name in _ALONG:
+        axis = dict(call.kwargs).get("dim", call.args[1] if len(call.args) > 1 else None)
+        terms = _extent(first, axis) if isinstance(axis, int) else float(max(1, math.prod(first)))
+        return Arithmetic(terms, _ALONG[name]) if _ALONG[name] else Arithmetic(terms, functions=False, hidden=0.0)
+    if name in _SUMS:
+        return Arithmetic(terms_of([first], output), functions=False, hidden=0.0)
+    if name in _POOLS:
+        window = call.args[1] if len(call.args) > 1 else 1
+        sizes = window if isinstance(window, tuple) else (window,)
+        return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), functions=False, hidden=0.0)
+    if name in _SIMPLE:
+        return Arithmetic(1.0, functions=False)
+    return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))
+
+
+def _shape(unit: Unit, argument: CallArgument) -> tuple[int, ...]:
+    known = isinstance(argument, UnitInput) and 0 <= argument.index < len(unit.inputs)
+    return unit.inputs[argument.index].shape if known and isinstance(argument, UnitInput) else ()
+
+
+def _extent(shape: tuple[int, ...], axis: int) -> float:
+    return float(max(1, shape[axis])) if -len(shape) <= axis < len(shape) else 1.0
+
+
+def _scores(call: Call, queries: tuple[int, ...], size: Size) -> float | None:
+    """Root mean square of the scores, as if queries and keys were independent: sqrt(head) of a product, scaled."""
+    operands = [size(argument.index) for argument in call.args[:2] if isinstance(argument, UnitInput)]
+    if len(operands) != 2 or operands[0] is None or operands[1] is None or not queries:
+        return None
+    scale = dict(call.kwargs).get("scale")
+    head = math.sqrt(_extent(queries, -1))
+    return operands[0] * operands[1] * (abs(scale) * head if isinstance(scale, int | float) else 1.0)
