@@ -50,7 +50,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Memory that waits with it."""
-        arrays = [self.array, *(y.replayed for y in self.yardsticks if isinstance(y, Against))]
+        arrays = [self.array, *(y.replayed for y in self.yardsticks if type(y) is Against)]
         return sum(array.nbytes for array in arrays if array is not None)
 
     def write(self, writer: TraceWriter) -> None:
@@ -61,8 +61,8 @@ class Entry:
 
     def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
         v = self.described
-        floors = tuple(y for y in self.yardsticks if not isinstance(y, Against))
-        if stored.digest is None or len(floors) < len(self.yardsticks):
+        floors = tuple(y.floor if isinstance(y, Against) else y for y in self.yardsticks)
+        if stored.digest is None or any(type(y) is Against and y.floor is None for y in self.yardsticks):
             peak, rms, floors = measure(array, self.yardsticks)
             stored.size = Size(array.size, peak, rms)
         if stored.digest is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from tapml_tui.carve.bits import same_memory
 from tapml_tui.carve.kinds import Kind
 from tapml_tui.carve.measure import EXACT, Against, Yardstick
 from tapml_tui.carve.plan import Ref, Step, fill
@@ -87,6 +88,7 @@ class Replay:
         self._weights = weights
         self._wide: dict[Ref, torch.Tensor] = {}
         self._chained: dict[Ref, torch.Tensor] = dict(drift)
+        self._against: dict[Ref, Against] = {}
 
     def drift(self, ref: Ref) -> torch.Tensor | None:
         """A value in the replay of the whole model; None where that is what was recorded."""
@@ -97,6 +99,7 @@ class Replay:
         for ref in refs:
             self._wide.pop(ref, None)
             self._chained.pop(ref, None)
+            self._against.pop(ref, None)
 
     def yardsticks(self, index: int, step: Step) -> list[tuple[Yardstick, Yardstick]]:
         """What isolated and chained floor of each output of step `index`, recorded already, are measured against."""
@@ -119,20 +122,29 @@ class Replay:
             together = self._chain(step, ref, chained, i) if drifted else alone
             if not drifted and isolated is not None:
                 self._chained[ref] = isolated[i]
+            if isinstance(together, Against):
+                self._against[ref] = together
             yardsticks.append((alone, together))
         return yardsticks
 
     def _chain(self, step: Step, ref: NodeRef, replayed: list[Any] | None, output: int) -> Against:
         if replayed is not None:
             self._chained[ref] = replayed[output]
-            return _against(replayed, output)
+            return self._same(step, ref) or _against(replayed, output)
         # No double precision for this operator: its own precision on the drifted inputs passes their drift
         # on, and the bound stands for what it adds itself.
         narrow = self._try(step, self._narrow_chained, None)
         if narrow is None or not _same_shape(narrow[output], self._recorded[ref]):
             return Against(None, bounded=True)
         self._chained[ref] = narrow[output]
-        return _against(narrow, output)._replace(bounded=True)
+        return Against(to_numpy(narrow[output]), bounded=True)
+
+    def _same(self, step: Step, ref: NodeRef) -> Against | None:
+        """What an input is measured against, if the output is the same bytes in another shape: so is its replay."""
+        if step.kind is not Kind.MOVES:
+            return None
+        same = (r for r in step.reads if r in self._against and same_memory(self._recorded[ref], self._recorded[r]))
+        return next((self._against[read] for read in same), None)
 
     def _try(self, step: Step, lookup: Callable[[Ref], Any], values: list[Any] | None) -> list[Any] | None:
         """The outputs in double precision, or None if the operator cannot, or gives another shape than recorded."""
@@ -174,7 +186,7 @@ class Replay:
 
 
 def _against(replayed: list[Any] | None, output: int) -> Against:
-    return Against(None, bounded=True) if replayed is None else Against(to_numpy(replayed[output]), bounded=False)
+    return Against(None, bounded=True) if replayed is None else Against(to_numpy(replayed[output]))
 
 
 def _is_double(value: Any) -> bool:

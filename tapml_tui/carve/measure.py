@@ -6,6 +6,7 @@ The arithmetic is numpy's: it lets other threads run meanwhile, and starts none 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,25 +20,31 @@ EXACT = Floor(0.0, 0.0, "exact", 0.0, 0.0)
 BOUND_ULPS = 16
 """Where no replay can be had, the floor is this many units in the last place of the largest element."""
 
-CHUNK = 1 << 14
-"""Elements at a time: a handful of float64 temporaries of this length stay in a second-level cache."""
+CHUNK = 1 << 15
+"""Elements at a time: what is computed of them stays in a second-level cache."""
 
+_PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
 _HUGE = math.sqrt(np.finfo(np.float64).max)
+_SMALLEST_SQUARED, _LARGEST_SQUARED = 1e-12, 1e16
+"""Between these float32 holds the sum of a chunk of squares, to its precision."""
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
-class Against(NamedTuple):
-    """What a floor is measured against.
+@dataclass(slots=True, eq=False)
+class Against:
+    """What a floor is measured against, once: values with the same bytes and the same replay share one.
 
     Attributes:
-        replayed: The value in double precision; None where no replay could be had.
+        replayed: The value in double precision; None where no replay could be had, or when it is measured.
         bounded: Whether the documented bound stands for the rounding of the operator itself, which is not in
             the replay.
+        floor: What was measured.
     """
 
     replayed: Array | None
-    bounded: bool
+    bounded: bool = False
+    floor: Floor | None = None
 
 
 Yardstick: TypeAlias = Against | Floor | None
@@ -52,7 +59,7 @@ class Measured(NamedTuple):
     floors: tuple[Floor | None, ...]
 
 
-@np.errstate(invalid="ignore", over="ignore")
+@np.errstate(invalid="ignore", over="ignore", under="ignore")
 def measure(value: Array, yardsticks: tuple[Yardstick, ...] = ()) -> Measured:
     """Size and floors of a value.
 
@@ -63,36 +70,32 @@ def measure(value: Array, yardsticks: tuple[Yardstick, ...] = ()) -> Measured:
     unit = precision(value.dtype)
     if unit is None:
         return Measured(None, None, tuple(y if isinstance(y, Floor) else None for y in yardsticks))
-    extent = _Extent()
-    distances: dict[int, _Distance] = {}  # isolated and chained are one array until a value has drifted
-    for yardstick in yardsticks:
-        if isinstance(yardstick, Against) and yardstick.replayed is not None:
-            distances.setdefault(id(yardstick.replayed), _Distance(yardstick.replayed.reshape(-1)))
     flat = value.reshape(-1)
+    wanted = {id(y): y for y in yardsticks if isinstance(y, Against) and y.floor is None}
+    distances = [_Distance(y.replayed.reshape(-1)) for y in wanted.values() if y.replayed is not None]
+    extent = _Extent()
     for start in range(0, flat.size, CHUNK):
         part = flat[start : start + CHUNK]
-        wide = part.astype(np.complex128 if part.dtype.kind == "c" else np.float64)
-        magnitude = np.abs(wide)
+        if part.dtype not in _PLAIN:
+            part = part.astype(np.complex128 if part.dtype.kind == "c" else np.float64)
+        magnitude = np.abs(part)
         extent.take(magnitude)
         if distances:
-            unit_here = half_ulp(magnitude, unit)
-            for distance in distances.values():
-                distance.take(wide, unit_here, start)
+            half_ulps = half_ulp(magnitude.astype(np.float64, copy=False), unit)
+            for distance in distances:
+                distance.take(part, half_ulps, start)
     peak, rms = extent.result()
     epsilon = 2.0**-unit.fraction_bits
     bound = Floor(BOUND_ULPS * epsilon * (peak or 0.0), epsilon * (rms or 0.0), "bound")
+    measured = iter(distances)
+    for against in wanted.values():
+        found = next(measured).floor() if against.replayed is not None else None
+        against.floor, against.replayed = _bounded(found, bound) if against.bounded or not found else found, None
+    return Measured(peak, rms, tuple(y.floor if isinstance(y, Against) else y for y in yardsticks))
 
-    def floor(yardstick: Yardstick) -> Floor | None:
-        if not isinstance(yardstick, Against):
-            return yardstick
-        if yardstick.replayed is None:
-            return bound
-        found = distances[id(yardstick.replayed)].floor(flat.size)
-        if not yardstick.bounded:
-            return found
-        return Floor(found.max_abs + bound.max_abs, found.rms + bound.rms, "bound")
 
-    return Measured(peak, rms, tuple(map(floor, yardsticks)))
+def _bounded(found: Floor | None, bound: Floor) -> Floor:
+    return bound if found is None else Floor(found.max_abs + bound.max_abs, found.rms + bound.rms, "bound")
 
 
 class _Extent:
@@ -103,12 +106,12 @@ class _Extent:
         self._count = 0
 
     def take(self, magnitude: Array) -> None:
-        largest = magnitude.max()
+        largest = float(magnitude.max())
         if not math.isfinite(largest):
             magnitude = magnitude[np.isfinite(magnitude)]
-            largest = magnitude.max(initial=0.0)
-        self._peak = max(self._peak, float(largest))
-        self._squares += _sum_of_squares(magnitude)
+            largest = float(magnitude.max(initial=0.0))
+        self._peak = max(self._peak, largest)
+        self._squares += _sum_of_squares(magnitude, largest)
         self._count += magnitude.size
 
     def result(self) -> tuple[float | None, float | None]:
@@ -128,24 +131,27 @@ class _Distance:
         self._replayed = replayed
         self._largest = self._squares = self._half_ulps = self._excess = 0.0
 
-    def take(self, wide: Array, half_ulps: Array, start: int) -> None:
-        error = np.abs(wide - self._replayed[start : start + wide.size])
-        largest = error.max()
+    def take(self, part: Array, half_ulps: Array, start: int) -> None:
+        error = np.subtract(part, self._replayed[start : start + part.size])
+        error = np.abs(error, out=None if error.dtype.kind == "c" else error)
+        largest = float(error.max())
         if largest == 0.0:
             return
         if not math.isfinite(largest):
             error[~np.isfinite(error)] = 0.0
-            largest = error.max()
-        self._largest = max(self._largest, float(largest))
-        self._squares += _sum_of_squares(error)
+            largest = float(error.max())
+        self._largest = max(self._largest, largest)
+        self._squares += _sum_of_squares(error, largest)
         self._excess = max(self._excess, float((error - half_ulps).max()))
         self._half_ulps = max(self._half_ulps, float(np.divide(error, half_ulps, out=error).max()))
 
-    def floor(self, count: int) -> Floor:
-        return Floor(
-            self._largest, math.sqrt(self._squares / max(count, 1)), "float64", self._half_ulps / 2, self._excess
-        )
+    def floor(self) -> Floor:
+        rms = math.sqrt(self._squares / max(self._replayed.size, 1))
+        return Floor(self._largest, rms, "float64", self._half_ulps / 2, self._excess)
 
 
-def _sum_of_squares(array: Array) -> float:
-    return float(np.einsum("i,i->", array, array))  # one pass, no temporary, no threads of its own
+def _sum_of_squares(magnitude: Array, largest: float) -> float:
+    """Pairwise, as numpy adds: in the magnitudes' own precision, unless their squares leave its range."""
+    if magnitude.dtype == np.float32 and not _SMALLEST_SQUARED < largest < _LARGEST_SQUARED:
+        magnitude = magnitude.astype(np.float64)
+    return float(np.add.reduce(np.square(magnitude)))
