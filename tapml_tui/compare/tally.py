@@ -44,6 +44,7 @@ class Tally:
     max_rel: float = 0.0
     factor: float = 0.0
     worst: int | None = None
+    _worst_error: float = 0.0  # there, where the factors of several are infinite
     _buffers: tuple[Array, ...] = field(default=(), repr=False)
     _least: float = 0.0  # allowance of an element of 0, less than which there is none
     _slope: float = 0.0  # nor less than this part of an element
@@ -162,8 +163,8 @@ class Tally:
         # Among equally bad factors (all infinite where bits must agree) the largest error is shown.
         candidates = np.flatnonzero(factor == factor.max())
         best = int(candidates[int(error[candidates].argmax())])
-        if factor[best] > self.factor:
-            self.factor = float(factor[best])
+        if (factor[best], error[best]) > (self.factor, self._worst_error):
+            self.factor, self._worst_error = float(factor[best]), float(error[best])
             self.worst = start + int(where[best])
 
     def result(self, reference: Array, actual: Array) -> Comparison:

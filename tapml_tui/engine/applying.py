@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from tapml_tui.engine.blaming import NothingJudged
 from tapml_tui.engine.commands import (
     Command,
+    Export,
     FetchWhole,
     FindBlame,
     Force,
@@ -29,6 +31,7 @@ from tapml_tui.engine.executor import Waiting
 from tapml_tui.engine.ledger import Migration
 from tapml_tui.engine.migrating import CannotMigrate
 from tapml_tui.engine.session import Session, Stopped
+from tapml_tui.export import CannotExport, write_test
 
 NOTE = 10_000
 """Characters that a note may have."""
@@ -53,6 +56,8 @@ def apply(session: Session, command: Command) -> Stopped | None:
             at_start = session.cursor == 0
             session.cursor = 0
             return Stopped(StopReason.START, "already at the start" if at_start else "")
+        case Export(node, file):
+            return _export(session, node, file)
         case SetNote(node, text):
             return _note(session, node, text)
         case SetFolds(closed):
@@ -89,6 +94,15 @@ def _note(session: Session, node: int, text: str) -> Stopped:
         session.notes.pop(name, None)
     session.view.changed.add(node)
     return Stopped(StopReason.DONE, f"{name}: note {'written' if text else 'removed'}")
+
+
+def _export(session: Session, node: int, file: str) -> Stopped:
+    path = Path(file).expanduser()
+    try:
+        _, data = write_test(session.exhibit(node), path)
+    except (CannotExport, OSError) as error:
+        return Stopped(StopReason.REFUSED, f"no test was written: {error}")
+    return Stopped(StopReason.DONE, f"written to {path} and {data.name}: pytest {path}")
 
 
 def _choose(session: Session, output: int, kind: str) -> Stopped:

@@ -168,6 +168,14 @@ class Migrate:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """Write a node's kernel out as a pytest that needs nothing of this project; `file` ends in .py."""
+
+    node: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetOutputKind:
     """Judge an output of the model as "logits", "class", "embedding" or "tensor" (`end_to_end.Kind`)."""
 
@@ -206,6 +214,7 @@ Command: TypeAlias = (
     | Force
     | FindBlame
     | Migrate
+    | Export
     | SetOutputKind
     | SetNote
     | SetFolds

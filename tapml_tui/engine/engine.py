@@ -43,6 +43,7 @@ from tapml_tui.engine.commands import (
 )
 from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
+from tapml_tui.engine.exhibits import Origin
 from tapml_tui.engine.jobs import Job
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
@@ -98,6 +99,7 @@ class Engine(Reader):
         reuse: bool = True,
         initial: str | None = None,
         names: Mapping[str, str] = MappingProxyType({}),
+        origin: Origin | None = None,
     ) -> None:
         """Open a session; nothing runs before `start`.
 
@@ -112,6 +114,7 @@ class Engine(Reader):
             reuse: Whether what earlier sessions computed counts.
             initial: Where nodes are placed at first; the first backend that is not the source.
             names: What the ledger calls backends, by id: "llvm @loopback".
+            origin: What exported tests are told of the target.
 
         Raises:
             TraceError: If there is no case, or no file for the results.
@@ -129,7 +132,7 @@ class Engine(Reader):
         targets = [one for one in self._backends if one != SOURCE]
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
-        self._session.names = names
+        self._session.names, self._session.origin = names, origin or Origin()
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)

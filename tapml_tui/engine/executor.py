@@ -65,6 +65,10 @@ class Executor:
         """The recorded operands of a unit."""
         return [self.references.get(case, ref) for ref in binding.operands]
 
+    def case_name(self, case: int) -> str:
+        """Name of a case."""
+        return self._trace.cases[case].name
+
     def inputs(self, view: View, binding: Binding) -> list[Stored | None]:
         """The operands that a unit gets in this view, its producers having been visited."""
         return [

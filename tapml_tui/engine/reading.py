@@ -13,6 +13,7 @@ from tapml_tui.engine.session import Session
 from tapml_tui.engine.table import NodeTable
 from tapml_tui.engine.units import Binding
 from tapml_tui.engine.values import load
+from tapml_tui.export import Exhibit
 from trace_format import Trace
 from trace_format.model import InputRef, NodeRef
 
@@ -55,6 +56,14 @@ class Reader:
     def folds(self) -> tuple[str, ...]:
         """Paths of the folds that are closed, as the screen said."""
         return self._session.folds
+
+    def exhibit(self, node: int) -> Exhibit:
+        """What there is to show of a node's kernel, for a test; to be asked while nothing runs.
+
+        Raises:
+            CannotExport: If there is nothing to test.
+        """
+        return self._session.exhibit(node)
 
     def unit(self, node: int) -> Unit:
         """What a backend executes for a node: a unit without outputs where there is nothing to execute."""

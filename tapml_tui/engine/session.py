@@ -15,6 +15,7 @@ from tapml_tui.engine.commands import Breakpoint, Mode, Step
 from tapml_tui.engine.conditions import BadCondition
 from tapml_tui.engine.events import NodeResult, StopReason
 from tapml_tui.engine.executor import Executor, Waiting
+from tapml_tui.engine.exhibits import Origin, exhibit_of
 from tapml_tui.engine.forcing import CannotForce
 from tapml_tui.engine.investigating import Investigator
 from tapml_tui.engine.judging import Judge
@@ -24,6 +25,7 @@ from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.views import Views
+from tapml_tui.export import Exhibit
 from trace_format import Trace, TraceError
 
 _SAID_OF = {
@@ -56,6 +58,7 @@ class Session:
         node: Node under way.
         activity: What takes so long, or "".
         names: What the ledger calls backends, by id.
+        origin: What exported tests are told of the target.
         answers: Judges what the model answers.
         notes: The user's, by node id.
         folds: Paths of the folds that are closed on the screen.
@@ -75,6 +78,7 @@ class Session:
         self.node: int | None = None
         self.activity = ""
         self.names: Mapping[str, str] = {}
+        self.origin = Origin()
         self.view = self._views.get(0, mode)
         self.answers = Answers(trace, executor.references, executor.bindings)
         self.notes: dict[str, str] = {}
@@ -154,6 +158,14 @@ class Session:
         done = self.put(node, node + 1, REFERENCE, file)
         value = "its recorded value" if file is None else file
         return Stopped(done.reason, f"{self.view.graph.node_id(node)}: {value} is forced")
+
+    def exhibit(self, node: int) -> Exhibit:
+        """What there is to show of a node's kernel in the present case and mode.
+
+        Raises:
+            CannotExport: If there is nothing to test.
+        """
+        return exhibit_of(self._executor, self.view, node, self.origin)
 
     def place(self, graph: int, backend: np.ndarray, *, undo_with_last: bool = False) -> None:
         """Put every node of a graph where `backend` says.

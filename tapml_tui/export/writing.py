@@ -1,0 +1,152 @@
+"""From an exhibit to files: a pytest that stands alone, and its data beside it."""
+
+from __future__ import annotations
+
+import math
+import pprint
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, UnitInput
+from tapml_tui.export.exhibit import CannotExport, Exhibit
+from trace_format.text import printable
+
+_NAME = re.compile(r"(aten|prims)\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+_PATH_LIKE = re.compile(r"file|path|dir|url|uri", re.IGNORECASE)
+_EMPTY = "CASE: dict[str, Any] = {}\n"
+
+
+def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path]:
+    """Write a test and, beside it, its data (.npz, no pickle); both paths.
+
+    Raises:
+        CannotExport: If the operator cannot be called out of a test.
+        OSError: If it cannot be written.
+    """
+    data = path.with_suffix(".npz")
+    text = text_of(exhibit, path.name, data.name)
+    with data.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **_arrays(exhibit))
+    path.write_text(text, encoding="utf-8")
+    return path, data
+
+
+def file_name(node: str) -> str:
+    """A name for the test of a node: `test_layers_0_mlp_linear_0.py`."""
+    path, _, rest = node.rpartition("/")
+    operator, _, ordinal = rest.partition("#")
+    parts = [path, operator.removeprefix("aten.").removesuffix(".default"), ordinal]
+    words = re.sub(r"[^A-Za-z0-9]+", "_", "_".join(filter(None, parts))).strip("_")
+    return f"test_{words[:120] or 'kernel'}.py"
+
+
+def text_of(exhibit: Exhibit, name: str, data: str) -> str:
+    """The test as text.
+
+    Raises:
+        CannotExport: As `write_test`.
+    """
+    template = (files(__package__) / "exported_test.py").read_text(encoding="utf-8")
+    case = f"CASE: dict[str, Any] = {pprint.pformat(_case(exhibit, data), width=110, sort_dicts=False)}\n"
+    if template.count(_EMPTY) != 1:
+        raise AssertionError("the template has no place for the case")
+    title = "\n".join(map(_quoted, _title(exhibit)))
+    head, body = template.split(_EMPTY)
+    return head.replace("TITLE", title, 1).replace("FILE", _quoted(name), 1) + case + body
+
+
+def _title(exhibit: Exhibit) -> list[str]:
+    (call,) = exhibit.unit.calls
+    inputs = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in exhibit.unit.inputs)
+    lines = [f"{exhibit.node}, in the case {exhibit.case!r}:", f"{call.op}({inputs})"]
+    if exhibit.reason:
+        lines += ["", f"On {exhibit.target}: {exhibit.reason}"]
+    if exhibit.diagnosis:
+        lines.append(exhibit.diagnosis)
+    return lines
+
+
+def _quoted(line: str) -> str:
+    """A line of a docstring out of text that somebody else wrote."""
+    return printable(line, 2000).replace("\\", "\\\\").replace('"', "'")
+
+
+def _case(exhibit: Exhibit, data: str) -> dict[str, Any]:
+    if len(exhibit.unit.calls) != 1:
+        raise CannotExport("a fused unit cannot be exported yet")
+    (call,) = exhibit.unit.calls
+    _refuse_dangerous(call)
+    choice = dict(zip(("output", "values", "dim"), exhibit.choice, strict=True)) if exhibit.choice else None
+    return {
+        "node": printable(exhibit.node, 2000),
+        "data": data,
+        "op": call.op,
+        "args": [_argument(value) for value in call.args],
+        "kwargs": [[key, _argument(value)] for key, value in call.kwargs],
+        "inputs": [spec.dtype for spec in exhibit.unit.inputs],
+        "shapes": [list(spec.shape) for spec in exhibit.unit.inputs],
+        "outputs": [
+            {
+                "index": output.index,
+                "dtype": spec.dtype,
+                "shape": list(spec.shape),
+                "judged": output.expected is not None,
+                "allowed": output.allowed is not None,
+            }
+            for output, spec in zip(exhibit.outputs, exhibit.unit.outputs, strict=True)
+        ],
+        "choice": choice,
+        "nan_too": exhibit.nan_too,
+        "target": exhibit.target,
+        "device": exhibit.device,
+        "lower": exhibit.lower,
+        "said": printable(f" ({exhibit.diagnosis})", 2000) if exhibit.diagnosis else "",
+    }
+
+
+def _refuse_dangerous(call: Call) -> None:
+    """A trace is somebody else's file; what it calls must be an operator on tensors, and nothing else."""
+    if not _NAME.fullmatch(call.op) or _PATH_LIKE.search(call.op):
+        raise CannotExport(f"{printable(call.op, 60)} is not called out of a test: only aten and prims on tensors are")
+    if not all(_WORD.fullmatch(key) for key, _ in call.kwargs):
+        raise CannotExport("an argument has a name that is none")
+
+
+def _argument(value: CallArgument) -> object:
+    match value:
+        case UnitInput(index):
+            return ["input", index]
+        case CallResult():
+            raise CannotExport("a fused unit cannot be exported yet")
+        case NamedConstant(kind, name):
+            if kind not in ("dtype", "device", "layout", "memory_format") or not _WORD.fullmatch(name.split(":")[0]):
+                raise CannotExport(f"there is no constant {printable(name, 60)} of the kind {printable(kind, 60)}")
+            return [kind, name]
+        case tuple():
+            return ["list", [_argument(item) for item in value]]
+        case complex():
+            return ["number", repr(value)]
+        case float() if not math.isfinite(value):
+            return ["number", repr(value)]
+    return value
+
+
+def _arrays(exhibit: Exhibit) -> dict[str, npt.NDArray[Any]]:
+    arrays = {f"input{i}": _bits(array) for i, array in enumerate(exhibit.inputs)}
+    for i, output in enumerate(exhibit.outputs):
+        if output.expected is not None:
+            arrays[f"output{i}"] = _bits(output.expected)
+        if output.allowed is not None:
+            arrays[f"allowed{i}"] = output.allowed
+    return arrays
+
+
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The dtypes of numpy as they are, others (bfloat16, float8) as integers of their width."""
+    return array if array.dtype.kind in "biufc" else array.view(f"u{array.itemsize}")
