@@ -32,7 +32,7 @@ def attention(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tup
     causal = np.tril(np.ones((rows, columns), bool))
     given = [_as_addend(array) for array in inputs[3:] if array.ndim >= 2]
     for mask in [*given, np.zeros(1), _as_addend(causal)]:
-        yield _attended(scores * scale + mask, value), _wrong(scores, value, mask, scale, causal)
+        yield _attended(scores * scale + mask, value), _wrong(query, key, value, mask, causal)
 
 
 def _as_addend(mask: npt.NDArray[Any]) -> Floats:
@@ -40,15 +40,18 @@ def _as_addend(mask: npt.NDArray[Any]) -> Floats:
 
 
 def _attended(scores: Floats, value: Floats, axis: int = -1) -> Floats:
+    return np.asarray(_weights(scores, axis) @ value)
+
+
+def _weights(scores: Floats, axis: int = -1, summed: slice = slice(None)) -> Floats:
     top = scores.max(axis=axis, keepdims=True)
     weights = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
-    total = weights.sum(axis=axis, keepdims=True)
-    return np.asarray(np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0) @ value)
+    total = weights.take(range(scores.shape[axis])[summed], axis).sum(axis=axis, keepdims=True)
+    return np.asarray(np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0))
 
 
-def _wrong(
-    scores: Floats, value: Floats, mask: Floats, scale: float, causal: npt.NDArray[np.bool_]
-) -> Iterator[Variant]:
+def _wrong(query: Floats, key: Floats, value: Floats, mask: Floats, causal: npt.NDArray[np.bool_]) -> Iterator[Variant]:
+    scores, scale = query @ np.swapaxes(key, -1, -2), 1.0 / np.sqrt(query.shape[-1])
     scaled = scores * scale
     hidden = np.broadcast_to(mask < -1e4, scores.shape)
     if hidden.any():
@@ -67,10 +70,21 @@ def _wrong(
     elif causal.size > 1:
         words = "a causal mask is applied, and should not be"
         yield Variant(Kind.MASK, words, _attended(np.where(causal, scaled, -np.inf), value))
-    size = round(1.0 / scale**2)
-    words = f"the scores are not scaled by 1/sqrt({size})"
+    words = f"the scores are not scaled by 1/sqrt({query.shape[-1]})"
     yield Variant(Kind.SLICE_SCALE, words, _attended(scores + mask, value))
     yield Variant(Kind.WRONG_AXIS, "softmax along the queries instead of the keys", _attended(scaled + mask, value, -2))
     for terms, left_out in dropped(scores.shape[-1]):
         some = _attended((scaled + mask)[..., terms], value[..., terms, :])
         yield Variant(Kind.MISSING_TERM, f"over the keys, {left_out}", some)
+        weights = _weights(scaled + mask)
+        yield Variant(Kind.MISSING_TERM, f"of the values, {left_out}", weights[..., terms] @ value[..., terms, :])
+        total = _weights(scaled + mask, summed=terms)
+        yield Variant(Kind.MISSING_TERM, f"of the sums of softmax, {left_out}", total @ value)
+    for terms, left_out in dropped(query.shape[-1]):
+        fewer = query[..., terms] @ np.swapaxes(key[..., terms], -1, -2) * scale + mask
+        yield Variant(Kind.MISSING_TERM, f"of every score, {left_out}", _attended(fewer, value))
+        if key.shape[-2] > query.shape[-1] - len(range(query.shape[-1])[terms]) and terms.start == 0:
+            count = query.shape[-1] - terms.stop
+            keys = slice(0, key.shape[-2] - count)
+            every = _weights(fewer, summed=keys)[..., keys] @ value[..., keys, :]
+            yield Variant(Kind.MISSING_TERM, f"every sum leaves its last terms out ({count})", every)

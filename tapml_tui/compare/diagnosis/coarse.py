@@ -17,7 +17,7 @@ _DENSE = 0.4
 _GAP = 8.0
 _TINY = np.finfo(np.float64).tiny
 
-NORMALISING = ("softmax", "norm")
+NORMALISING = ("softmax", "norm", "attention")
 
 
 def low_precision(evidence: Evidence) -> Diagnosis | None:

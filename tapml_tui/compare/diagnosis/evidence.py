@@ -16,7 +16,7 @@ from tapml_tui.compare.precision import half_ulp, precision
 Floats: TypeAlias = npt.NDArray[np.float64]
 AllowanceLaw: TypeAlias = Callable[[Floats], Floats]
 
-LOOKED_AT = 1 << 21
+LOOKED_AT = 1 << 20
 """Elements that are looked at: float64 copies of larger arrays are thinned along their axes."""
 
 _EDGE = 64

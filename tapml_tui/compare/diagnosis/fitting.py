@@ -44,19 +44,25 @@ class Fit:
     residual: float
 
 
-def promising(evidence: Evidence, direction: Floats) -> bool:
-    """A quick look: whether the error of the sampled elements points along `direction` there.
+def promising(evidence: Evidence, direction: Floats, *, left_over: float = 0.02) -> bool:
+    """A quick look: whether `fit` may accept, from the sampled elements alone.
 
     Args:
         evidence: Of all elements.
-        direction: Predicted error (up to its size) of the elements at `evidence.sample`.
+        direction: Predicted error (up to its size) of the elements at `evidence.sample`; NaN where none is.
+        left_over: Part of the sample that may stay outside.
     """
     where = evidence.sample
-    error = evidence.error.reshape(-1)[where]
-    scaled = direction / evidence.allowance.reshape(-1)[where]
-    scaled = np.where(np.isfinite(scaled), scaled, 0.0)
-    along, energy = float(error @ scaled), float(error @ error) * float(scaled @ scaled)
-    return energy > 0.0 and along * along > _SCREEN * energy
+    known = np.isfinite(direction)
+    allowance = evidence.allowance.reshape(-1)[where]
+    error, scaled = evidence.error.reshape(-1)[where] * known, np.where(known, direction, 0.0) / allowance
+    along, total, energy = float(error @ scaled), float(error @ error), float(scaled @ scaled)
+    if not 0.0 < energy < np.inf or along * along <= _SCREEN * total * energy:
+        return False
+    added = along / energy * scaled
+    size = np.abs(evidence.reference.reshape(-1)[where] * known) + np.abs(added * allowance)
+    room = np.maximum(1.0, evidence.law(np.where(np.isfinite(size), size, 0.0)) / allowance)
+    return bool(np.count_nonzero(np.abs(error - added) > room) <= left_over * where.size)
 
 
 def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) -> Fit | None:

@@ -104,9 +104,12 @@ def shifted(evidence: Evidence) -> Diagnosis | None:
         for step in _steps(evidence, axis):
             taken = (np.arange(size) - step) % size
             predicted = evidence.reference.take(taken, axis)
-            if not promising(evidence, (predicted - evidence.reference).reshape(-1)[evidence.sample]):
-                continue
             inner = np.arange(max(step, 0), size + min(step, 0)) if abs(step) <= _BORDER * size else np.arange(size)
+            direction = predicted - evidence.reference
+            border = np.isin(np.arange(size), inner, invert=True)
+            np.moveaxis(direction, axis, 0)[border] = np.nan
+            if not promising(evidence, direction.reshape(-1)[evidence.sample]):
+                continue
             every = [inner if other == axis else np.arange(n) for other, n in enumerate(evidence.shape)]
             found = fit_blend(evidence.part(every), predicted.take(inner, axis))
             if found is not None:

@@ -75,8 +75,6 @@ def _wrong(norm: _Norm) -> Iterator[Variant]:
         if epsilon != norm.epsilon:
             words = f"each row has another factor, as with an epsilon of {epsilon:g} instead of {norm.epsilon:g}"
             yield Variant(Kind.SLICE_SCALE, words, replace(norm, epsilon=epsilon).computed())
-    words = f"the variance is divided by {size - 1} instead of {size}"
-    yield Variant(Kind.SLICE_SCALE, words, replace(norm, divisor=-1).computed())
     for other in range(norm.x.ndim - 1):
         words = f"normalised along axis {other} instead of axis {norm.axes[-1]}"
         yield Variant(Kind.WRONG_AXIS, words, replace(norm, axes=(other,)).computed())

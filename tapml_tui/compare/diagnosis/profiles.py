@@ -25,6 +25,7 @@ _LISTED = 16
 _SILENT = 1e-6
 _LIKELY = 3.0
 _SPARED = 64
+_QUIETER = 400.0
 
 
 class Form(Enum):
@@ -63,35 +64,60 @@ def several(chosen: npt.NDArray[np.intp], size: int) -> Slices:
     return Slices(Form.SET, chosen)
 
 
-def wrong_slices(energy: Floats, bad: npt.NDArray[np.intp], elements: int) -> Slices | None:
+def wrong_slices(
+    energy: Floats, bad: npt.NDArray[np.intp], elements: int, visible: npt.NDArray[np.bool_] | None = None
+) -> Slices | None:
     """The simplest form of wrong slices that leaves only sound ones.
 
     Args:
         energy: Mean squared error of each slice, in squared allowances.
         bad: How many elements of each slice fail.
         elements: How many elements a slice has.
+        visible: Slices in which a fault could be seen; the others (all zero, say) go with their neighbours.
 
     Returns:
         None if the slices do not fall into two groups.
     """
-    if energy.size < 2 or not bad.any():
+    size = energy.size
+    index = np.arange(size) if visible is None else np.flatnonzero(visible)
+    if index.size < 2 or not bad.any():
         return None
-    level = np.maximum(energy, _SILENT)
-    return next((found for found in _forms(level, elements) if _accepted(found.chosen, level, bad, elements)), None)
+    level, bad = np.maximum(energy[index], _SILENT), bad[index]
+    for found in _forms(level, index, elements, size):
+        if _accepted(found.chosen, level, bad, elements):
+            return _completed(found, index, size)
+    return None
 
 
-def _forms(level: Floats, elements: int) -> Iterator[Slices]:
-    """From the simplest to the richest."""
+def _completed(found: Slices, index: npt.NDArray[np.intp], size: int) -> Slices:
+    """In terms of all slices, with those between that cannot be seen."""
+    chosen = index[found.chosen]
+    match found.form:
+        case Form.TAIL:
+            chosen = np.arange(chosen[0], size)
+        case Form.HEAD:
+            chosen = np.arange(chosen[-1] + 1)
+        case Form.RANGE:
+            chosen = np.arange(chosen[0], chosen[-1] + 1)
+        case Form.PERIODIC:
+            chosen = np.flatnonzero(np.isin(np.arange(size) % found.period, np.unique(chosen % found.period)))
+        case Form.SET:
+            return several(chosen, size)
+    return Slices(found.form, chosen, found.period)
+
+
+def _forms(level: Floats, index: npt.NDArray[np.intp], elements: int, size: int) -> Iterator[Slices]:
+    """From the simplest to the richest; slices are counted among those that can be seen."""
     chosen = _loudest(level)
     if chosen.size == 1:
         yield Slices(Form.ONE, chosen)
     yield from _cuts(level, elements)
-    yield from _periods(level)
+    yield from _periods(level, index, size)
     first, last = int(chosen.min()), int(chosen.max())
     if last - first + 1 <= chosen.size / _FILLED:
         yield Slices(Form.RANGE, np.arange(first, last + 1))
     if chosen.size <= min(_LISTED, level.size // 3):
-        yield several(chosen, level.size)
+        yield Slices(Form.SET, chosen)
 
 
 def _accepted(chosen: npt.NDArray[np.intp], level: Floats, bad: npt.NDArray[np.intp], elements: int) -> bool:
@@ -101,9 +127,10 @@ def _accepted(chosen: npt.NDArray[np.intp], level: Floats, bad: npt.NDArray[np.i
     if bad[~wrong].any() or spared == 0 or (spared < level.size / 4 and spared * elements < _SPARED):
         return False
     inside, outside = float(level[wrong].mean()), float(level[~wrong].mean())
+    loud = max(4.0 * outside, float(np.median(level[bad > 0])) / _QUIETER)
     return bool(
         inside > CONTRAST * outside
-        and np.count_nonzero(level[wrong] > 4.0 * outside) >= _FILLED * chosen.size
+        and np.count_nonzero(level[wrong] > loud) >= _FILLED * chosen.size
         and np.count_nonzero(level[~wrong] > inside / 4.0) <= 0.05 * np.count_nonzero(~wrong)
     )
 
@@ -137,19 +164,23 @@ def _roundest(at: npt.NDArray[np.intp], gain: Floats) -> int:
     return int(max(likely, key=lambda cut: int(cut) & -int(cut)))
 
 
-def _periods(level: Floats) -> Iterator[Slices]:
+def _periods(level: Floats, index: npt.NDArray[np.intp], size: int) -> Iterator[Slices]:
     """Every k-th slice: the best phases of the best period."""
-    index = np.arange(level.size)
     best: tuple[float, Slices] | None = None
-    for period in range(2, min(_PERIODS, level.size // 3) + 1):
+    for period in range(2, min(_PERIODS, size // 3) + 1):
         phase = index % period
-        sums, counts = np.bincount(phase, level), np.bincount(phase)
-        order = np.argsort(-sums / counts)[: max(1, period // 2)]
-        gain = _likelihood(np.cumsum(counts[order]).astype(float), np.cumsum(sums[order]), level)
+        sums, counts = np.bincount(phase, level, period), np.bincount(phase, minlength=period)
+        order = np.argsort(-sums / np.maximum(counts, 1))[: max(1, period // 2)]
+        order = order[counts[order] > 0]
+        taken = np.cumsum(counts[order]).astype(float)
+        order, taken = order[taken < level.size], taken[taken < level.size]
+        if not order.size:
+            continue
+        gain = _likelihood(taken, np.cumsum(sums[order]), level)
         cut = int(np.argmax(gain))
         # A multiple of the true period fits as well: the shortest wins.
         if best is None or gain[cut] > best[0] + 1e-6 * abs(best[0]):
             chosen = np.flatnonzero(np.isin(phase, order[: cut + 1]))
             best = float(gain[cut]), Slices(Form.PERIODIC, chosen, period)
-    if best is not None:
+    if best is not None and best[1].chosen.size > 1:
         yield best[1]

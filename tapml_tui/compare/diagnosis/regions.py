@@ -15,6 +15,8 @@ from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 
 _DEPTH = 3
 _PART = 0.75
+_SHOWN = 4.0
+_MOST = {Form.TAIL: 0.75, Form.HEAD: 0.5, Form.RANGE: 0.5}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,17 @@ class Region:
 def regional(evidence: Evidence) -> Diagnosis | None:
     """Some slices are wrong and all others agree."""
     region = confined(evidence)
-    return _in_memory(evidence) if region is None else described(evidence, region)
+    if region is None:
+        return _in_memory(evidence)
+    if _vague(evidence, region):
+        return None
+    return described(evidence, region)
+
+
+def _vague(evidence: Evidence, region: Region) -> bool:
+    """Most slices are wrong, and nothing can be said of what is in them: that the others are right says little."""
+    share = max(one.chosen.size / evidence.shape[axis] / _MOST.get(one.form, 1.0) for axis, one in region.found.items())
+    return share > 1.0 and "wrong by" in _content(evidence.part(region.chosen))[0]
 
 
 def described(evidence: Evidence, region: Region) -> Diagnosis:
@@ -72,12 +84,14 @@ def confined(evidence: Evidence) -> Region | None:
     chosen = [np.arange(size) for size in evidence.shape]
     found: dict[int, Slices] = {}
     energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)), evidence.bad
+    # Where the reference itself is within the allowance, an unwritten zero is no error.
+    shown = bad | (np.abs(evidence.reference) > _SHOWN * evidence.allowance)
     while len(found) < _DEPTH:
         best: tuple[float, int, Slices] | None = None
         for axis, size in enumerate(energy.shape):
             if axis in found or size == 1:
                 continue
-            slices = _along(energy, bad, axis)
+            slices = _along(energy, bad, shown, axis)
             if slices is not None and found and slices.chosen.size > _PART * size:
                 continue  # within slices that are wrong, nearly all of them is no news
             if slices is not None and (best is None or slices.chosen.size / size < best[0]):
@@ -87,14 +101,15 @@ def confined(evidence: Evidence) -> Region | None:
         _, axis, slices = best
         found[axis] = slices
         chosen[axis] = slices.chosen
-        energy, bad = energy.take(slices.chosen, axis), bad.take(slices.chosen, axis)
+        energy, bad, shown = (array.take(slices.chosen, axis) for array in (energy, bad, shown))
     return Region(dict(sorted(found.items())), tuple(chosen)) if found else None
 
 
-def _along(energy: Floats, bad: npt.NDArray[np.bool_], axis: int) -> Slices | None:
+def _along(energy: Floats, bad: npt.NDArray[np.bool_], shown: npt.NDArray[np.bool_], axis: int) -> Slices | None:
     others = tuple(other for other in range(energy.ndim) if other != axis)
     elements = energy.size // energy.shape[axis]
-    return wrong_slices(energy.mean(axis=others), np.count_nonzero(bad, axis=others), elements)
+    seen = np.asarray(shown.any(axis=others))
+    return wrong_slices(energy.mean(axis=others), np.count_nonzero(bad, axis=others), elements, seen)
 
 
 def subject_of(evidence: Evidence, region: Region) -> tuple[str, str]:

@@ -53,7 +53,7 @@ def cast(evidence: Evidence) -> Diagnosis | None:
 
 def _better(evidence: Evidence, best: Diagnosis | None, predicted: Floats, words: str) -> Diagnosis | None:
     direction = (predicted - evidence.reference).reshape(-1)[evidence.sample]
-    if np.count_nonzero(direction) < _FEWEST or not promising(evidence, direction):
+    if np.count_nonzero(direction) < _FEWEST or not promising(evidence, direction, left_over=3.0 * _FLIPPED):
         return best
     found = fit_blend(evidence, predicted, left_over=_FLIPPED)
     if found is None or (best is not None and best.residual <= found.residual):

@@ -41,7 +41,8 @@ def _described(
     name, kept = evidence.names[axis], evidence.kept[axis]
     names = f"{plural(name)} (axis {axis})"
     first = f"{name} {int(kept[moved[0]])} holds what belongs in {name} {int(kept[source[moved[0]]])}"
-    steps = (source - np.arange(source.size))[moved]
+    steps = (source - np.arange(source.size))[moved] % source.size
+    steps = np.where(2 * steps > source.size, steps - source.size, steps)
     if moved.size >= source.size // 2 and bool((steps == steps[0]).all()):
         side = "before" if steps[0] < 0 else "after"
         step = abs(int(steps[0]))

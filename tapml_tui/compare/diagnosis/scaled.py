@@ -26,12 +26,14 @@ _LARGEST_SET = 16
 _ENOUGH = 64
 _SIGMAS = 6.0
 _ALIKE = 0.2
+_OLD = 2
 
 
 def scaled_slices(evidence: Evidence) -> Diagnosis | None:
-    """Some slices are a multiple of the reference, or off by an amount, and all others agree."""
+    """Some slices are a multiple of the reference, off by an amount, or left from before, and all others agree."""
     best: Diagnosis | None = None
-    for pattern in (evidence.reference, np.ones_like(evidence.reference)):
+    old = [stale - evidence.reference for stale in evidence.stale[:_OLD]]
+    for pattern in (evidence.reference, np.ones_like(evidence.reference), *old):
         for region in _regions(evidence, pattern):
             found = _fit_in(evidence, pattern, region)
             if found is None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.diagnosis import attention, elementwise, norms, products, reductions
+from tapml_tui.compare.diagnosis import attention, elementwise, norms, products, reductions, rotary
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import fit, promising
 from tapml_tui.compare.diagnosis.result import Diagnosis
@@ -30,6 +30,7 @@ _MAKERS: tuple[tuple[tuple[str, ...], Maker], ...] = (
     (("linear", "matmul", "addmm", "bmm", "mm"), products.linear),
     (("conv",), products.convolution),
     (("attention",), attention.attention),
+    (("rope", "rotary"), rotary.rotary),
     (("where", "masked_fill"), elementwise.chosen),
     (("embedding", "index_select", "gather"), elementwise.looked_up),
     (
