@@ -47,6 +47,7 @@ class Action:
 
 
 _STEP, _SIDE, _FIND, _VIEW, _MOVE = "Run", "Change", "Find", "Views and session", "Move"
+_WHOLE = "The whole model"
 
 ACTIONS: tuple[Action, ...] = (
     Action(
@@ -104,18 +105,34 @@ ACTIONS: tuple[Action, ...] = (
         _SIDE,
         footer="mode",
     ),
+    Action(
+        "force",
+        "F",
+        "Force the recorded value",
+        "Hand on what was recorded in place of the selected operator's result; again: back to the target.",
+        _SIDE,
+    ),
+    Action("force_file", "", "Force the value of a file", "Hand on what a .npy file holds.", _SIDE),
+    Action("note", "a", "Annotate", "Write a note on the selected operator; it is kept.", _SIDE),
     Action("undo", "u", "Undo", "Take the last switch of side back.", _SIDE),
     Action("break_operator", "", "Break on this operator", "Stop before every node with the selected operator.", _SIDE),
     Action("break_path", "", "Break on this path", "Stop where a run comes into the selected path.", _SIDE),
     Action("break_mismatch", "", "Break on the first mismatch", "Stop after the first node that fails.", _SIDE),
     Action("break_nan", "", "Break on the first NaN", "Stop after the first node that gives a NaN.", _SIDE),
+    Action(
+        "break_condition",
+        "",
+        "Break where a condition holds",
+        'Stop after the first node that fits, as: floor > 8 and dtype == "float16".',
+        _SIDE,
+    ),
     Action("fetch_whole", "", "Fetch the whole output", "Fetch outputs above the limit, and judge them.", _SIDE),
-    Action("mismatch_previous", "[", "Previous mismatch", "Go to the mismatch above.", _FIND),
+    Action("mismatch_previous", "[", "Previous mismatch", "Back through the mismatches.", _FIND),
     Action(
         "mismatch_next",
         "]",
         "Next mismatch",
-        "Go to the mismatch below.",
+        "Go to the next guilty kernel (LOCAL); after the last of them to the other mismatches.",
         _FIND,
         footer="mismatch",
     ),
@@ -138,6 +155,29 @@ ACTIONS: tuple[Action, ...] = (
         footer="worst",
     ),
     Action("worst_previous", "p", "Previous worst element", "Back through the worst elements.", _FIND),
+    Action(
+        "blame",
+        "B",
+        "Blame",
+        "Find the smallest set of operators that breaks the model's answer, and prove it by two runs.",
+        _WHOLE,
+        footer="blame",
+    ),
+    Action("blame_report", "", "Blame: the report", "Show again what blame found.", _WHOLE),
+    Action(
+        "migrate",
+        "M",
+        "Migrate",
+        "Move signature after signature to the target, as long as their tests pass and the answer holds.",
+        _WHOLE,
+        footer="migrate",
+    ),
+    Action("migrate_again", "", "Migrate everything again", "Also what the ledger knows already.", _WHOLE),
+    Action("ledger", "", "Migration: the table", "Show what became of each signature.", _WHOLE),
+    Action("answer_as('logits')", "", "Answer is logits", "Judge it by top-1, top-5 and KL.", _WHOLE),
+    Action("answer_as('class')", "", "Answer is a class", "Judge it by agreement.", _WHOLE),
+    Action("answer_as('embedding')", "", "Answer is an embedding", "Judge it by cosine and length.", _WHOLE),
+    Action("answer_as('tensor')", "", "Answer is a tensor", "Judge it element by element.", _WHOLE),
     Action("to_cursor", "=", "Back to →", "Select the next operator to execute.", _FIND),
     Action("case_previous", "{", "Previous case", "Work on the case before.", _VIEW),
     Action("case_next", "}", "Next case", "Work on the next case.", _VIEW),

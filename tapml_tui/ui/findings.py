@@ -84,7 +84,7 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     comparison = result.outputs[output].comparison
     if reference is None or actual is None or comparison is None or reference.shape != actual.shape:
         return None
-    allowed = comparison.floor * comparison.limit
+    allowed = comparison.floor
 
     def law(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.full_like(magnitude, max(allowed, 1e-300))

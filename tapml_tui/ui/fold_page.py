@@ -8,7 +8,7 @@ import numpy as np
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.table import STATUSES, VERDICTS
-from tapml_tui.ui import lines, rows, theme
+from tapml_tui.ui import answer_text, lines, rows, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import WORDS
 
@@ -28,6 +28,8 @@ def of_fold(engine: Engine, label: str, start: int, stop: int, width: int) -> li
         [(f"{total} operator{'s' if total != 1 else ''}", theme.DIM)],
         [],
     ]
+    if total == len(table) and engine.snapshot.answer is not None:
+        content += [*answer_text.full(engine.snapshot.answer, width), []]
     for index in (4, 3, 2, 1, 0):
         count = int(per_status[index])
         if count:

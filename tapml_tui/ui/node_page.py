@@ -39,7 +39,7 @@ def of_node(engine: Engine, node: int, room: Room, findings: Findings | None = N
     if result is None:
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
-    content += _sentences(result, findings, room.width)
+    content += _sentences(result, findings, engine.note(node), room.width)
     shown = findings.output if findings is not None else output_to_show(result)
     comparison = result.outputs[shown].comparison if shown is not None else None
     if comparison is not None and comparison.compared:
@@ -79,6 +79,7 @@ def _not_run(engine: Engine, node: int, width: int, note: str) -> list[Line]:
         [(lines.shorten(graph.path(node), width), theme.DIM)],
         [],
         *lines.wrap(how, width, theme.TEXT),
+        *(lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6) if (written := engine.note(node)) else []),
     ]
 
 
@@ -100,7 +101,7 @@ def _heading(engine: Engine, result: NodeResult, width: int, note: str) -> list[
     return content
 
 
-def _sentences(result: NodeResult, findings: Findings | None, width: int) -> list[Line]:
+def _sentences(result: NodeResult, findings: Findings | None, written: str, width: int) -> list[Line]:
     """Whose fault it is; what kind of wrong it is."""
     content: list[Line] = []
     if result.verdict in SENTENCES and result.status in (Status.PASSED, Status.FAILED):
@@ -112,6 +113,8 @@ def _sentences(result: NodeResult, findings: Findings | None, width: int) -> lis
         content += lines.wrap(_sentence(diagnosis.sentence), width, theme.STRONG, limit=6)
     elif result.reason and not _said_by_numbers(result):
         content += lines.wrap(_sentence(result.reason), width, theme.STRONG, limit=12)
+    if written:
+        content += lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6)
     if result.detail:
         content.append([("the whole message: ", theme.DIM), ("5 Kernel", theme.KEY)])
     return content
@@ -142,13 +145,16 @@ def _floor(engine: Engine, result: NodeResult, comparison: Comparison, width: in
     origin = {
         "float64": f"  float64 replay of {measured}",
         "bound": "  bound: what rounding may do here",
+        "override": "  set by you, not measured",
     }.get(comparison.floor_origin, f"  {comparison.floor_origin}")
+    override = lines.wrap(comparison.override, width, theme.UNSUPPORTED, indent="  ") if comparison.override else []
     return [
         [
             (f"{numbers.factor(comparison.factor)} x the floor", style + Style(bold=True)),
             (f" of {numbers.scientific(comparison.floor)}", style),
         ],
         [(lines.shorten(origin, width), theme.DIM)],
+        *override,
     ]
 
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 
 from tapml_tui.compare.result import Status, Verdict
-from tapml_tui.engine.table import BREAKPOINT, MIXED, STALE, STATUSES, VERDICTS
-from tapml_tui.ui import lines, numbers, theme
+from tapml_tui.engine.placement import REFERENCE
+from tapml_tui.engine.table import BREAKPOINT, MIXED, STALE, STATUSES, VERDICTS, side_letter
+from tapml_tui.ui import answer_text, lines, numbers, theme
 from tapml_tui.ui.lines import Line
 
 if TYPE_CHECKING:
+    from tapml_tui.engine.answering import Answer
     from tapml_tui.engine.table import NodeTable
     from tapml_tui.ui.outline import Outline
 
+FORCED = side_letter(REFERENCE)
 GUTTER = 2  # breakpoint, cursor
 INDENT = 2
 LETTERS = {
@@ -77,14 +80,15 @@ def mark(status: Status, verdict: Verdict = Verdict.NONE) -> tuple[str, Style]:
 
 
 def side_style(side: str) -> Style:
-    """Blue for the source, orange for targets, plain for a mixture."""
-    return theme.SOURCE if side == "S" else theme.STRONG if side == MIXED else theme.TARGET
+    """Blue for the source, orange for targets, plain for a mixture and what is forced."""
+    return theme.SOURCE if side == "S" else theme.STRONG if side in (MIXED, FORCED) else theme.TARGET
 
 
-def title(width: int) -> Line:
-    """The headings over the columns."""
+def title(width: int, answer: Answer | None = None) -> Line:
+    """The headings over the columns; on the left what the model answers, once it has."""
     right = " side" + "x floor".rjust(16 if width >= WIDE_FROM else 8) + " "
-    return lines.spread([("  operators", theme.DIM)], [(right, theme.DIM)], width)
+    left = answer_text.short(answer, width - len(right) - 2) or [("operators", theme.DIM)]
+    return lines.spread([("  ", theme.PLAIN), *left], [(right, theme.DIM)], width)
 
 
 def render(outline: Outline, entry: int, state: RowState, *, cursor: bool, width: int) -> Line:

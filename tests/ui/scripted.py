@@ -136,7 +136,6 @@ class ScriptedEngine:
             passed=status is Status.PASSED,
             reason="" if status is Status.PASSED else "columns 96..127 are zero: the last 32 of 128, a tile tail",
             factor=factor,
-            limit=4.0,
             floor=2.4e-7,
             compared=4096,
             outside=0 if status is Status.PASSED else 1024,
@@ -187,6 +186,9 @@ class ScriptedEngine:
 
     def result(self, node: int) -> NodeResult | None:
         return self.results.get(node)
+
+    def note(self, node: int) -> str:
+        return ""
 
     def reference(self, node: int, output: int) -> np.ndarray | None:
         return self.values.get((node, "reference"))

@@ -169,19 +169,28 @@ async def test_cases_of_other_graphs_bring_their_own_tree(debugging: Start) -> N
         assert "step 0/3" in d.text
 
 
-async def test_brackets_go_from_mismatch_to_mismatch(debugging: Start) -> None:
+async def test_brackets_go_to_the_guilty_first_then_to_what_inherited(debugging: Start) -> None:
     async with debugging(faults={FAULTY: half_zero, "layers.2/aten.add.Tensor#0": half_zero}) as d:
         await d.press("]")
         assert "nothing has failed so far" in d.message
         await d.press("c", "c", "c")
         await d.at(9)
-        await d.press("g", "]")
-        assert d.tree.node == 4
-        for node in (5, 6, 7):
+        await d.press("g")
+        for node, words in ((4, "LOCAL 1 of 2"), (7, "LOCAL 2 of 2"), (5, "not LOCAL"), (6, "not LOCAL"), (8, "not")):
             await d.press("]")
             assert d.tree.node == node
+            assert words in d.message
+        await d.press("]")
+        assert d.tree.node == 8 and "the last of 5" in d.message
+        await d.press("[", "[", "[")
+        assert d.tree.node == 7
+        d.tree.select_node(5)
+        d.tree.select_node(3)
         await d.press("[")
-        assert d.tree.node == 6
+        assert d.tree.node == 7, "above there is none: the last of the guilty"
+        d.tree.select_node(3)
+        await d.press("]")
+        assert d.tree.node == 4
 
 
 async def test_search_goes_along_and_opens_folds(debugging: Start) -> None:

@@ -21,6 +21,8 @@ from tapml_tui.ui import actions, footer, lines, rows
 from tapml_tui.ui.header import header
 from tapml_tui.ui.inbox import Batch, Inbox
 from tapml_tui.ui.lines import Line
+from tapml_tui.ui.screens.finding import Finding
+from tapml_tui.ui.screens.investigating import Investigating
 from tapml_tui.ui.screens.verbs import Verbs
 from tapml_tui.ui.widgets.bar import Bar
 from tapml_tui.ui.widgets.kernel import KEPT_LOG_LINES, KernelPane, LogPane
@@ -36,8 +38,8 @@ QUIET = 1 / 20  # seconds between two looks at a run that is under way
 BAD = STATUSES.index(Status.FAILED)
 
 
-class DebuggerScreen(Verbs, Screen[None]):
-    """Wires the engine's events to the widgets; what keys do is in `Verbs`."""
+class DebuggerScreen(Verbs, Finding, Investigating, Screen[None]):
+    """Wires the engine's events to the widgets; what keys do is in the mixins."""
 
     BINDINGS = actions.bindings(actions.SCREEN)
     AUTO_FOCUS = "#tree"
@@ -61,7 +63,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         yield Bar(lambda width: header(self.engine, self.user, width), id="header")
         with Horizontal(id="halves"):
             with Vertical(id="left"):
-                yield Bar(lambda width: [rows.title(width)], id="title")
+                yield Bar(lambda width: [rows.title(width, self.engine.snapshot.answer)], id="title")
                 yield OperatorTree(self.engine)
             yield Panes(self.engine)
         yield Bar(self._answer, id="answer")
@@ -158,6 +160,7 @@ class DebuggerScreen(Verbs, Screen[None]):
         for bar in self.query(Bar):
             bar.renew()
         self._show_subject()
+        self.investigated()
 
     def _follow(self, stopped: StopReason) -> None:
         """Select where the run stopped: the node that is wrong, else the next to execute."""

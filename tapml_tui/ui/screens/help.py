@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rich.style import Style
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.ui import actions, lines, rows, theme
 from tapml_tui.ui.lines import Line
-from tapml_tui.ui.screens.modal import OverDebugger
-from tapml_tui.ui.widgets.bar import Bar
-from tapml_tui.ui.widgets.line_view import LineView
+from tapml_tui.ui.screens.text import TextScreen
 from tapml_tui.ui.words import SENTENCES
 
-TITLE: tuple[Line, Line] = ([(" help", theme.CURSOR)], [("esc closes  ↑↓ scrolls ", theme.DIM)])
 KEYS = 16  # cells before the sentences
 STATUS_WORDS = (
     (Status.PASSED, "passed: compared, within the noise floor"),
@@ -27,45 +20,26 @@ STATUS_WORDS = (
 )
 
 NUMBERS = (
-    ("x floor", "the worst element's error as a multiple of the noise floor; over the limit it fails"),
-    ("floor", "how far PyTorch itself is off"),
+    ("x floor", "the worst element's error as a multiple of its noise floor; above 1 it fails"),
+    ("floor", "how far off a healthy element may be: what PyTorch itself errs, and another order of rounding"),
     ("  float64", "measured against a float64 replay when carving"),
     ("  bound", "computed: what rounding alone may do to a sum of that length"),
     ("  exact", "the operator only moves values or counts: bits must agree"),
     ("max abs", "largest error of an element"),
     ("rel", "largest error divided by its element: 0.01 is 1%"),
-    ("outside", "elements beyond the limit"),
+    ("outside", "elements beyond their floor"),
+    ("where", "the worst of each block of elements: ░ within its floor, ▒▓█ beyond, by magnitude"),
+    ("|error|", "how many elements have an error of which magnitude; │ marks the floor"),
+    ("answer", "what the model answers, by its own measure: top-1, cosine, KL; ~ is of before a switch"),
 )
 
 
-class HelpScreen(OverDebugger):
+class HelpScreen(TextScreen):
     """Reads the action table."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,?,f1,enter", "leave", "Close", show=False, id="help.leave")
-    ]
 
     def __init__(self, scope: str) -> None:
         """Help for a focused part."""
-        super().__init__()
-        self.scope = scope
-
-    def compose(self) -> ComposeResult:
-        """A title, the text, and how to leave."""
-        yield Bar(lambda width: [lines.spread(*TITLE, width)], id="help-title")
-        yield LineView(id="help-text")
-
-    def on_mount(self) -> None:
-        """The arrows scroll."""
-        self.query_one(LineView).focus()
-
-    def on_resize(self) -> None:
-        """Sentences are broken where the screen ends."""
-        self.query_one(LineView).set_lines(content(self.scope, self.size.width - 2), keep_place=True)
-
-    def action_leave(self) -> None:
-        """Back to the debugger."""
-        self.dismiss()
+        super().__init__("help", lambda width: content(scope, width))
 
 
 def content(scope: str, width: int) -> list[Line]:
@@ -86,6 +60,7 @@ def content(scope: str, width: int) -> list[Line]:
         (theme.CURSOR_MARK, theme.CURSOR, "the next operator to execute"),
         (theme.BREAKPOINT_MARK, theme.BREAKPOINT, "a breakpoint"),
         ("S T *", theme.TEXT, "runs on the source, on the target, on both"),
+        ("R", theme.TEXT, "forced: hands on its recorded value, or what a file says"),
         ("~", theme.STALE, "stale: a side changed upstream since it was computed"),
         ("◐", theme.PASSED, "a path that has been executed in part"),
     ):

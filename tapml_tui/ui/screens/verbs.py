@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from tapml_tui.backends.protocol import State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import commands as c
 from tapml_tui.engine.table import STALE, STATUSES
+from tapml_tui.ui.screens.asking import Asks
 
-if TYPE_CHECKING:
-    from textual.screen import Screen
-
-    from tapml_tui.engine import Engine
-    from tapml_tui.ui.widgets.panes import Panes
-    from tapml_tui.ui.widgets.prompt import SearchPrompt
-    from tapml_tui.ui.widgets.tree import OperatorTree
-
-    Base = Screen[None]
-else:
-    Base = object
-
-UNSUPPORTED, BAD = STATUSES.index(Status.UNSUPPORTED), STATUSES.index(Status.FAILED)
+UNSUPPORTED = STATUSES.index(Status.UNSUPPORTED)
 
 
-class Verbs(Base):
-    """The actions of scope "screen"."""
-
-    engine: Engine
-    searched = ""
-    prompt: SearchPrompt | None = None
-
-    if TYPE_CHECKING:
-
-        @property
-        def tree_view(self) -> OperatorTree: ...
-        @property
-        def panes(self) -> Panes: ...
-        def say(self, words: str) -> None: ...
-
-    def _submit(self, command: c.Command) -> None:
-        self.say("")
-        self.engine.submit(command)
+class Verbs(Asks):
+    """Run, change, look."""
 
     # Run
 
@@ -149,12 +120,6 @@ class Verbs(Base):
         if not self._empty():
             self._toggle(c.BreakpointKind.NODE, self.tree_view.outline.graph.node_id(self.tree_view.span[0]))
 
-    def _empty(self) -> bool:
-        if len(self.tree_view.outline.graph) > 0:
-            return False
-        self.say("This graph has no operators.")
-        return True
-
     def _toggle(self, kind: c.BreakpointKind, pattern: str = "") -> None:
         self._submit(c.ToggleBreakpoint(c.Breakpoint(kind, pattern)))
 
@@ -213,96 +178,6 @@ class Verbs(Base):
         else:
             self.say("This is the only case." if count == 1 else f"This is the {'last' if by > 0 else 'first'} case.")
 
-    # Find
-
-    def action_mismatch_previous(self) -> None:
-        """Select the mismatch above."""
-        bad = np.flatnonzero(self.tree_view.table.status[: self.tree_view.span[0]] >= BAD)
-        self._mismatch(int(bad[-1]) if len(bad) else None, "above")
-
-    def action_mismatch_next(self) -> None:
-        """Select the mismatch below; in a fold, the first one inside."""
-        tree = self.tree_view
-        after = tree.span[0] + (tree.node is not None)
-        bad = np.flatnonzero(self.tree_view.table.status[after:] >= BAD)
-        self._mismatch(after + int(bad[0]) if len(bad) else None, "below")
-
-    def _mismatch(self, node: int | None, where: str) -> None:
-        if node is not None:
-            self.tree_view.select_node(node)
-            self.say("")
-            return
-        total = int((self.tree_view.table.status >= BAD).sum())
-        self.say(f"No mismatch {where}" + (f"; {total} in all." if total else ": nothing has failed so far."))
-
-    def action_worst_next(self) -> None:
-        """Look at the worst element, then at the next worst."""
-        self._worst(1)
-
-    def action_worst_previous(self) -> None:
-        """Back through the worst elements."""
-        self._worst(-1)
-
-    def _worst(self, step: int) -> None:
-        pane = self.panes.compare()
-        answer = pane.next_worst(step)
-        if pane.position is not None:
-            pane.focus()
-        self.say(answer)
-
-    def action_to_cursor(self) -> None:
-        """Select the next operator to execute."""
-        self.tree_view.follow()
-        cursor, graph = self.engine.snapshot.cursor, self.tree_view.outline.graph
-        self.say(f"→ {graph.node_id(cursor)} is next." if cursor < len(graph) else "→ is at the end.")
-
-    async def action_search(self) -> None:
-        """Open the search prompt."""
-        from tapml_tui.ui.widgets.prompt import SearchPrompt
-
-        if self.prompt is not None:  # asked for in the palette while it is open
-            self.set_focus(self.prompt.field)
-            return
-        self.prompt = SearchPrompt(self.tree_view, self.searched)
-        self.query_one("#answer").display = False
-        await self.mount(self.prompt, before="#keys")
-        self.set_focus(self.prompt.field)
-
-    def on_search_prompt_done(self, message: SearchPrompt.Done) -> None:
-        """Close the prompt; `.` and `,` go on with what was searched for."""
-        if self.prompt is None:
-            return
-        self.prompt.remove()
-        self.prompt = None
-        self.query_one("#answer").display = True
-        self.tree_view.focus()
-        if message.text:
-            self.searched = message.text
-            hint = f"/{message.text}   . next   , previous"
-            self.say(hint if self.tree_view.hit is not None else _nowhere(message.text))
-
-    def action_hit_next(self) -> None:
-        """Go to the next hit."""
-        self._hit(+1)
-
-    def action_hit_previous(self) -> None:
-        """Go to the hit before."""
-        self._hit(-1)
-
-    def _hit(self, step: int) -> None:
-        if not self.searched:
-            self.say("Nothing has been searched for: / opens the search.")
-            return
-        tree = self.tree_view
-        found = self.tree_view.outline.graph.search(self.searched, tree.entry, step)
-        if found is None:
-            self.say(_nowhere(self.searched))
-        else:
-            wrapped = found <= tree.entry if step > 0 else found >= tree.entry
-            tree.hit = found
-            tree.select(found)
-            self.say(f"/{self.searched}" + ("   (from the other end)" if wrapped else ""))
-
     # Views and session
 
     def action_tab(self, number: int) -> None:
@@ -341,10 +216,6 @@ class Verbs(Base):
     def action_quit(self) -> None:
         """Leave; the workers are stopped on the way out."""
         self.app.exit(0)
-
-
-def _nowhere(text: str) -> str:
-    return f"{text!r} is nowhere: not an operator, name or path."
 
 
 def _literal(text: str) -> str:

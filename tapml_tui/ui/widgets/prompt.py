@@ -1,4 +1,4 @@
-"""The search prompt: hits are shown while one types."""
+"""One line that the user types, where the answers are: a search, a note, a path, a condition."""
 
 from __future__ import annotations
 
@@ -15,42 +15,73 @@ from tapml_tui.ui import theme
 from tapml_tui.ui.widgets.bar import Bar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tapml_tui.ui.widgets.tree import OperatorTree
 
 
-class SearchPrompt(Horizontal):
-    """Enter keeps the hit, escape returns to where one was."""
+class Prompt(Horizontal):
+    """Enter keeps what was typed, escape leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,ctrl+c", "leave", "Leave the search", show=False, id="search.leave")
+        Binding("escape,ctrl+c", "leave", "Leave the line", show=False, id="prompt.leave")
     ]
-    HINT = "operators, names, paths"
 
     class Done(Message):
-        """The prompt closes; `text` is what to search on with, or None if it was left."""
+        """The prompt closes; `text` is what was typed, or None if it was left."""
 
         def __init__(self, text: str | None) -> None:
-            """With what was searched for."""
+            """With what was typed."""
             super().__init__()
             self.text = text
 
-    def __init__(self, operators: OperatorTree, before: str) -> None:
-        """A prompt that moves the selection of a tree; enter alone searches for `before` again."""
+    def __init__(self, label: str, hint: str, value: str = "", keep: Callable[[str], None] = lambda _: None) -> None:
+        """A line.
+
+        Args:
+            label: Before it.
+            hint: In it, as long as it is empty.
+            value: What is in it at first.
+            keep: Gets what was typed.
+        """
         super().__init__()
-        self.operators = operators
-        self.before = before
-        self.origin = operators.entry
+        self.label = label
+        self.hint = hint
+        self.value = value
+        self.keep = keep
 
     def compose(self) -> ComposeResult:
-        """A slash and a field."""
-        yield Bar(lambda _: [[(" / ", theme.KEY)]], id="slash")
-        hint = f"{self.HINT}  (enter: {self.before})" if self.before else self.HINT
-        yield Input(placeholder=hint, select_on_focus=False)  # coming back to it, one types on
+        """A label and a field."""
+        bar = Bar(lambda _: [[(f" {self.label} ", theme.KEY)]], id="prompt-label")
+        bar.styles.width = len(self.label) + 2
+        yield bar
+        yield Input(self.value, placeholder=self.hint, select_on_focus=False)  # coming back to it, one types on
 
     @property
     def field(self) -> Input:
         """Where one types."""
         return self.query_one(Input)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.post_message(self.Done(event.value))
+
+    def action_leave(self) -> None:
+        """Close it; nothing was typed."""
+        self.post_message(self.Done(None))
+
+
+class SearchPrompt(Prompt):
+    """Hits are shown while one types; escape returns to where one was."""
+
+    HINT = "operators, names, paths"
+
+    def __init__(self, operators: OperatorTree, before: str, keep: Callable[[str], None]) -> None:
+        """A prompt that moves the selection of a tree; enter alone searches for `before` again."""
+        super().__init__("/", f"{self.HINT}  (enter: {before})" if before else self.HINT, keep=keep)
+        self.operators = operators
+        self.before = before
+        self.origin = operators.entry
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
@@ -65,7 +96,7 @@ class SearchPrompt(Horizontal):
         return found is not None
 
     @on(Input.Submitted)
-    def _keep(self, event: Input.Submitted) -> None:
+    def _submitted(self, event: Input.Submitted) -> None:
         text = event.value or self.before
         if text:
             self._show(text)
@@ -75,4 +106,4 @@ class SearchPrompt(Horizontal):
         """Return to where the search began."""
         self.operators.hit = None
         self.operators.select(self.origin)
-        self.post_message(self.Done(None))
+        super().action_leave()
