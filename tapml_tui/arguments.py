@@ -205,6 +205,23 @@ def _check(parser: argparse.ArgumentParser) -> None:
     _target(parser)
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="TRACE", help="made by `tapml-tui carve`")
+    parser.add_argument("node", metavar="NODE", nargs="?", help="id of the node, as `check` names it")
+    parser.add_argument("--all-failing", action="store_true", help="a test of each node that fails, into a folder")
+    parser.add_argument(
+        "-o", "--output", metavar="test_NAME.py", required=True, help="the test; with --all-failing the folder"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("isolated", "chained"),
+        default="isolated",
+        help="chained: also what is wrong on the inputs of a run on the target alone",
+    )
+    parser.add_argument("--case", metavar="NAME", help="with the inputs of this case; without, of the first that fails")
+    _target(parser)
+
+
 def _diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_a", metavar="RUN_A", help="a run: a file of TRACE.runs/, or made by `check --run`")
     parser.add_argument("run_b", metavar="RUN_B", help="another run of the same trace")
@@ -251,6 +268,11 @@ COMMANDS = {
         "list your profiles and what trackers have, and say what answers",
         _devices,
         "tapml-tui devices --tracker 127.0.0.1:9190",
+    ),
+    "export": Command(
+        "write a kernel out as a test that runs without this program",
+        _export,
+        "tapml-tui export model.trace 'layers.0.mlp/aten.gelu.default#0' -o test_gelu.py",
     ),
     "doctor": Command(
         "try every link from the compiler to a first kernel on the device",

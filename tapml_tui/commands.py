@@ -94,20 +94,9 @@ def _recover(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from importlib.util import find_spec
-
-    from tapml_tui.backends.launch import make_backends
     from tapml_tui.headless.check import Request, check
-    from tapml_tui.headless.complaints import missing_extra
 
     options = _target_options(args)
-
-    def connect() -> tuple[Backend, Backend]:
-        for package in ("tvm", "torch"):
-            if find_spec(package) is None:
-                raise missing_extra(package)
-        return make_backends(options)
-
     request = Request(
         trace=args.trace,
         tvm_target=options.target,
@@ -119,7 +108,37 @@ def _check(args: argparse.Namespace) -> int:
         junit=args.junit,
         run=args.run,
     )
-    return check(request, connect)
+    return check(request, lambda: _connect(options))
+
+
+def _connect(options: TargetOptions) -> tuple[Backend, Backend]:
+    from importlib.util import find_spec
+
+    from tapml_tui.backends.launch import make_backends
+    from tapml_tui.headless.complaints import missing_extra
+
+    for package in ("tvm", "torch"):
+        if find_spec(package) is None:
+            raise missing_extra(package)
+    return make_backends(options)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from tapml_tui.engine.exhibits import Origin
+    from tapml_tui.headless.export import ExportRequest, export
+
+    options = _target_options(args)
+    if (args.node is None) != args.all_failing:
+        raise CommandError("name one node, or give --all-failing", remedy="`tapml-tui check TRACE` lists what fails")
+    request = ExportRequest(
+        trace=args.trace,
+        node=args.node,
+        output=args.output,
+        mode=args.mode,
+        case=args.case,
+        origin=Origin(options.target, options.device or "", os.path.abspath(options.lower) if options.lower else ""),
+    )
+    return export(request, lambda: _connect(options))
 
 
 def _diff(args: argparse.Namespace) -> int:
@@ -153,4 +172,5 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "devices": _devices,
     "diff": _diff,
     "doctor": _doctor,
+    "export": _export,
 }

@@ -58,7 +58,7 @@ def text_of(exhibit: Exhibit, name: str, data: str) -> str:
         raise AssertionError("the template has no place for the case")
     title = "\n".join(map(_quoted, _title(exhibit)))
     head, body = template.split(_EMPTY)
-    return head.replace("TITLE", title, 1).replace("FILE", _quoted(name), 1) + case + body
+    return head.replace("FILE", _quoted(name), 1).replace("TITLE", title, 1) + case + body
 
 
 def _title(exhibit: Exhibit) -> list[str]:

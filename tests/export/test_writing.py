@@ -1,0 +1,106 @@
+"""What is written: a test that Python takes, data without pickle, and nothing of a hostile trace but text."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tapml_tui.backends.protocol import (
+    Call,
+    CallArgument,
+    CallResult,
+    NamedConstant,
+    TensorSpec,
+    Unit,
+    UnitInput,
+)
+from tapml_tui.export import CannotExport, Exhibit, Output, file_name, write_test
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def exhibit(op: str = "aten.add.Tensor", *args: CallArgument, dtype: np.dtype = BFLOAT16, **more: Any) -> Exhibit:
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    spec = TensorSpec(array.dtype.name, array.shape)
+    call = Call(op, args or (UnitInput(0), UnitInput(0)), (("alpha", 0.5),))
+    unit = Unit((call,), (spec,), (spec,), (CallResult(0),))
+    output = Output(0, array, np.full((2, 3), 0.25))
+    given: dict[str, Any] = {"node": "layers.0/aten.add.Tensor#0", "case": "one", "target": "llvm"} | more
+    return Exhibit(unit=unit, inputs=(array,), outputs=(output,), **given)
+
+
+def case_of(path: Path) -> dict[str, Any]:
+    for statement in ast.parse(path.read_text()).body:
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "CASE":
+            assert statement.value is not None
+            return dict(ast.literal_eval(statement.value))
+    raise AssertionError("no CASE")
+
+
+def test_data_is_written_without_pickle_and_keeps_its_bits(tmp_path: Path) -> None:
+    shown = exhibit()
+    test, data = write_test(shown, tmp_path / "test_it.py")
+    arrays = np.load(data, allow_pickle=False)
+    assert arrays["input0"].dtype == np.uint16
+    np.testing.assert_array_equal(arrays["input0"].view(BFLOAT16), shown.inputs[0])
+    assert case_of(test)["inputs"] == ["bfloat16"]
+    assert shown.nbytes == 24
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [1, True, None, "mean", 0.5, float("-inf"), float("nan"), 1 + 2j, (1, (2, UnitInput(0)), None),
+     NamedConstant("dtype", "float32"), NamedConstant("device", "cuda:0"),
+     NamedConstant("memory_format", "channels_last")],
+)  # fmt: skip
+def test_every_argument_is_a_literal(tmp_path: Path, argument: CallArgument) -> None:
+    test, _ = write_test(exhibit("aten.add.Tensor", UnitInput(0), argument), tmp_path / "test_it.py")
+    assert len(case_of(test)["args"]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"""', "'''\nimport os\n", "\\", 'a"b', "\x1b[31m", "{x}", "TITLE FILE", "CASE: dict[str, Any] = {}",
+     "\N{SNOWMAN}", "\ud800"],
+)  # fmt: skip
+def test_text_out_of_a_trace_stays_text(tmp_path: Path, text: str) -> None:
+    shown = exhibit(node=text, case=text, reason=text, diagnosis=text, target=text, lower=text)
+    test, _ = write_test(shown, tmp_path / "test_it.py")
+    template = ast.parse(Path(write_test.__code__.co_filename).with_name("exported_test.py").read_text())
+    written = ast.parse(test.read_text())
+    assert [type(one) for one in written.body] == [type(one) for one in template.body]
+    assert "\x1b" not in test.read_text()
+
+
+@pytest.mark.parametrize(
+    "op", ["aten.from_file.default", "os.system.default", "aten.add", "aten.__class__.x.y", "mylib.op.default", ""]
+)
+def test_what_is_no_operator_on_tensors_is_refused(tmp_path: Path, op: str) -> None:
+    with pytest.raises(CannotExport):
+        write_test(exhibit(op), tmp_path / "test_it.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("constant", [NamedConstant("dtype", "save('x')"), NamedConstant("module", "os")])
+def test_a_constant_that_is_none_is_refused(tmp_path: Path, constant: NamedConstant) -> None:
+    with pytest.raises(CannotExport):
+        write_test(exhibit("aten.add.Tensor", UnitInput(0), constant), tmp_path / "test_it.py")
+
+
+@pytest.mark.parametrize(
+    ("node", "name"),
+    [
+        ("layers.0.mlp/aten.linear.default#0", "test_layers_0_mlp_linear_0.py"),
+        ("/aten.add.Tensor#3", "test_add_Tensor_3.py"),
+        ("../../etc/passwd", "test_etc_passwd.py"),
+        ("", "test_kernel.py"),
+        ("x" * 500, f"test_{'x' * 120}.py"),
+    ],
+)
+def test_names_of_files_are_plain(node: str, name: str) -> None:
+    assert file_name(node) == name
