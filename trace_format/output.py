@@ -64,12 +64,17 @@ class Output:
                 at += count
                 self._written += count
                 self._unsynced += count
-        if self._unsynced >= _EARLY and (self._syncing is None or not self._syncing.is_alive()):
+        if self._unsynced >= _EARLY:
+            self.sync_early()
+
+    def sync_early(self) -> None:
+        """Let the disk begin with what the system was given, unless it is at work already."""
+        if self._unsynced and (self._syncing is None or not self._syncing.is_alive()):
             self._unsynced = 0
-            self._syncing = threading.Thread(target=self._sync_early, name="trace-sync", daemon=True)
+            self._syncing = threading.Thread(target=self._sync, name="trace-sync", daemon=True)
             self._syncing.start()
 
-    def _sync_early(self) -> None:
+    def _sync(self) -> None:
         try:
             os.fsync(self._descriptor)
         except OSError as error:  # the system says it once: `sync` says it again

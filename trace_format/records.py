@@ -87,7 +87,7 @@ def layout(offset: int, opcode: int, bulk_size: int, body_size: int) -> Record:
     if bulk_size:
         bulk = align(bulk, limits.ALIGNMENT)
     body = bulk + bulk_size
-    return Record(offset, opcode, bulk, bulk_size, body, body_size, align(body + body_size + CRC.size, 8))
+    return Record(offset, opcode, bulk, bulk_size, body, body_size, (body + body_size + CRC.size + 7) & ~7)
 
 
 def header_bytes(record: Record) -> bytes:

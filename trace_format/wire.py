@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import msgpack
@@ -171,12 +171,15 @@ def encode_argument(argument: object, depth: int = 0) -> object:
     Raises:
         Unwritable: For a type or a depth that the format does not have.
     """
-    if type(argument) in _PLAIN:  # most arguments
+    kind = type(argument)
+    if kind in _PLAIN:  # most arguments
         return argument
     if isinstance(argument, NodeRef):
         return msgpack.ExtType(_EXT_NODE, _pack_ref(_NODE_REF, *argument))
     if isinstance(argument, InputRef):
         return msgpack.ExtType(_EXT_INPUT, _pack_ref(_INPUT_REF, *argument))
+    if kind is tuple:
+        return _encode_list(argument, depth)  # type: ignore[arg-type]
     if isinstance(argument, Named):
         if "\0" in argument.kind:
             raise Unwritable("the kind of a named constant has a zero character in it")
@@ -191,10 +194,14 @@ def encode_argument(argument: object, depth: int = 0) -> object:
     if isinstance(argument, complex):
         return msgpack.ExtType(_EXT_COMPLEX, _COMPLEX.pack(argument.real, argument.imag))
     if isinstance(argument, tuple | list):
-        if depth >= limits.MAX_ARGUMENT_DEPTH or len(argument) > limits.MAX_ARGUMENT_ITEMS:
-            raise Unwritable("an argument is a list too deep or too long for the format")
-        return [encode_argument(item, depth + 1) for item in argument]
-    raise Unwritable(f"an argument of type {type(argument).__name__} cannot be stored")
+        return _encode_list(argument, depth)
+    raise Unwritable(f"an argument of type {kind.__name__} cannot be stored")
+
+
+def _encode_list(items: Sequence[object], depth: int) -> list[object]:
+    if depth >= limits.MAX_ARGUMENT_DEPTH or len(items) > limits.MAX_ARGUMENT_ITEMS:
+        raise Unwritable("an argument is a list too deep or too long for the format")
+    return [encode_argument(item, depth + 1) for item in items]
 
 
 def _pack_ref(layout: struct.Struct, *numbers: int) -> bytes:
@@ -214,13 +221,20 @@ def decode_argument(item: Any, depth: int = 0) -> Argument:
     return item  # type: ignore[no-any-return]
 
 
-def references(argument: Argument) -> Iterator[NodeRef | InputRef]:
+def references(argument: Argument) -> list[NodeRef | InputRef]:
     """Every reference within an argument, in order."""
-    if isinstance(argument, NodeRef | InputRef):
-        yield argument
-    elif type(argument) is tuple:
-        for item in argument:
-            yield from references(item)
+    found: list[NodeRef | InputRef] = []
+    _collect(argument, found)
+    return found
+
+
+def _collect(argument: Argument, found: list[NodeRef | InputRef]) -> None:
+    kind = type(argument)
+    if kind is tuple:
+        for item in argument:  # type: ignore[union-attr]
+            _collect(item, found)
+    elif kind not in _PLAIN and isinstance(argument, NodeRef | InputRef):
+        found.append(argument)
 
 
 def shortened(string: str) -> str:

@@ -117,10 +117,13 @@ class TraceWriter:
         self._contents.check_graph(head)
         body = codec.encode_graph(head)
         graph = self._contents.add_graph(self._append(Op.GRAPH, body, _GRAPH_COST), head)
+        interned: dict[int, tuple[int, ...]] = {}  # by identity: what one line of a model makes shares its lines
         for index, node in enumerate(nodes):
             if not all(map(str.isascii, (node.id, node.name, node.op, node.path))):  # lone surrogates
                 node = replace(node, id=text(node.id), name=text(node.name), op=text(node.op), path=text(node.path))
-            source = self._intern(node.source)
+            source = interned.get(id(node.source))
+            if source is None:
+                source = interned[id(node.source)] = self._intern(node.source)
             stored = StoredNode(head.number, index, node, source)
             reads = self._contents.check_node(stored)
             offset = self._append(Op.NODE, codec.encode_node(stored), graph.cost(node, len(reads)))
@@ -157,14 +160,6 @@ class TraceWriter:
         self._contents.add_case(offset, case)
         return number
 
-    def hash_ahead(self, data: npt.NDArray[Any] | Buffer) -> Callable[[], bytes]:
-        """Begin to hash a tensor before its turn to be written comes; may be called on any thread.
-
-        Returns:
-            What gives its SHA-256, for `add_tensor`.
-        """
-        return self._hasher.begin(plain_bytes(data))
-
     def add_tensor(
         self, data: npt.NDArray[Any] | Buffer, dtype: str = "", digest: Callable[[], bytes] | None = None
     ) -> bytes:
@@ -173,7 +168,7 @@ class TraceWriter:
         Args:
             data: An array, or its bytes: contiguous, little-endian.
             dtype: The format's name of its dtype; the bytes must be a multiple of an element.
-            digest: What `hash_ahead` gave for these bytes, if it was asked.
+            digest: Gives the SHA-256 of these bytes, if somebody is computing it already.
 
         Returns:
             SHA-256 of the bytes: what `Value.tensor` is.
@@ -305,6 +300,7 @@ class TraceWriter:
     def _finish(self, stopped: str) -> None:
         self._closed = True
         self._output.release()
+        self._output.sync_early()
         summary = self._write_footer(self._contents.footer(stopped))
         self._output.write(trailer_bytes(summary))
         self._output.sync()

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tapml_tui.carve.ahead import Ahead
 from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
 from tapml_tui.carve.overflow import overflow_notes
@@ -116,24 +117,25 @@ def carve_workload(
     if dtype is not None:
         workload = _cast(workload, dtype)
     started = time.perf_counter()
-    folder = str(model_file.absolute().parent) if model_file is not None else ""
-    prepared = prepare(workload, folder=folder, include=include, strict=strict)
-    exported = time.perf_counter()
-    needed = estimate(map(prepared.plan, range(len(workload.cases))), weights is not None)
-    on_size(needed)
-    check_room(needed, out, max_size)
-    notes = _notes(prepared)
-    origin = provenance(
-        command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
-    )
-    with TraceWriter(out, origin, max_bytes=max_size) as writer:
-        referred = writer.add_weights(Path(weights)) if weights is not None else {}
-        recorder = _record(workload, prepared, writer, floors=floors, needed=needed, on_progress=on_progress)
-        if weights is not None:
-            notes.append(_weights_note(recorder.weight_digests, set(referred.values()), Path(weights).name))
-        notes = overflow_notes(prepared, recorder.stored) + notes
-        for note in notes:
-            writer.add_note(note)
+    with Ahead(workload.module) as ahead:
+        folder = str(model_file.absolute().parent) if model_file is not None else ""
+        prepared = prepare(workload, folder=folder, include=include, strict=strict)
+        exported = time.perf_counter()
+        needed = estimate(map(prepared.plan, range(len(workload.cases))), weights is not None)
+        on_size(needed)
+        check_room(needed, out, max_size)
+        notes = _notes(prepared)
+        origin = provenance(
+            command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
+        )
+        with TraceWriter(out, origin, max_bytes=max_size) as writer:
+            referred = writer.add_weights(Path(weights)) if weights is not None else {}
+            recorder = _record(workload, prepared, writer, ahead, floors=floors, needed=needed, on_progress=on_progress)
+            if weights is not None:
+                notes.append(_weights_note(recorder.weight_digests, set(referred.values()), Path(weights).name))
+            notes = overflow_notes(prepared, recorder.stored) + notes
+            for note in notes:
+                writer.add_note(note)
     return Report(
         out=out,
         graphs=len(prepared.plans),
@@ -171,6 +173,7 @@ def _record(
     workload: Workload,
     prepared: Prepared,
     writer: TraceWriter,
+    ahead: Ahead,
     *,
     floors: bool,
     needed: int,
@@ -179,7 +182,7 @@ def _record(
     """Write graphs and cases."""
     total = sum(len(prepared.plan(i).steps) for i in range(len(workload.cases)))
     done = 0
-    sink = Sink(writer)
+    sink = Sink(writer, ahead)
 
     def on_step() -> None:
         nonlocal done
@@ -189,7 +192,7 @@ def _record(
     try:
         for number in range(len(prepared.plans)):
             sink.submit(partial(_add_graph, writer, prepared, number, type(workload.module).__name__))
-        recorder = Recorder(sink, floors=floors)
+        recorder = Recorder(sink, ahead, floors=floors)
         results: list[Mapping[int, Any]] = []
         replays: list[Mapping[int, Any]] = []
         for i, case in enumerate(workload.cases):

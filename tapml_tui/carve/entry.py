@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
+from tapml_tui.carve.ahead import Known
 from tapml_tui.carve.measure import Against, Array, Yardstick, measure
 from tapml_tui.compare.forecast import Size
 from trace_format import TraceWriter
@@ -14,15 +15,20 @@ from trace_format.model import InputRef, NodeRef, Value
 class Stored:
     """The bytes of a tensor that several values may have.
 
-    `requested` when an entry brings them, all else when they are written.
+    Attributes:
+        ahead: What is being found out about them already, if anything.
+        requested: Whether an entry brings them; what follows is known when that is written.
+        digest: Their SHA-256.
+        size: How many elements, and how large.
     """
 
-    __slots__ = ("digest", "requested", "size")
+    __slots__ = ("ahead", "digest", "requested", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: Future[Known] | None = None) -> None:
+        self.ahead = ahead
         self.requested = False
         self.digest: bytes | None = None
-        self.size = Size(0, None, None)
+        self.size: Size | None = None
 
 
 @dataclass(slots=True)
@@ -35,7 +41,6 @@ class Entry:
         described: What is known of it already.
         stored: Its bytes, if they are recorded.
         array: The bytes, which nobody may change any more.
-        ahead: Gives their SHA-256 if it was asked for ahead.
         yardsticks: What its isolated and its chained floor are measured against.
     """
 
@@ -44,7 +49,6 @@ class Entry:
     described: Value
     stored: Stored | None = None
     array: Array | None = None
-    ahead: Callable[[], bytes] | None = None
     yardsticks: tuple[Yardstick, Yardstick] = (None, None)
 
     @property
@@ -60,13 +64,15 @@ class Entry:
         writer.add_value(self.case, self.ref, self.described)
 
     def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
-        v = self.described
+        v, ahead = self.described, stored.ahead
+        if stored.digest is None:
+            stored.digest = writer.add_tensor(array, v.dtype, (lambda: ahead.result().digest) if ahead else None)
+        if ahead is not None:
+            stored.size, stored.ahead = ahead.result().size, None
         floors = tuple(y.floor if isinstance(y, Against) else y for y in self.yardsticks)
-        if stored.digest is None or any(type(y) is Against and y.floor is None for y in self.yardsticks):
+        if stored.size is None or any(isinstance(y, Against) and y.floor is None for y in self.yardsticks):
             peak, rms, floors = measure(array, self.yardsticks)
             stored.size = Size(array.size, peak, rms)
-        if stored.digest is None:
-            stored.digest = writer.add_tensor(array, v.dtype, self.ahead)
         isolated, chained = floors
         self.described = Value(
             v.dtype, v.shape, v.strides, stored.digest, None, v.reproducible, isolated, chained,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from tapml_tui.carve.entry import Stored
 from tapml_tui.carve.plan import Plan, Ref
 from tapml_tui.carve.prepare import Prepared
-from tapml_tui.compare.forecast import LIMITS, Largest, forecast, headroom, largest
+from tapml_tui.compare.forecast import LIMITS, Largest, Size, forecast, headroom, largest
 from trace_format.model import NodeRef
 
 _ALWAYS = "float16"
@@ -38,11 +38,14 @@ def _largest(plan: Plan, values: Mapping[Ref, Stored]) -> dict[int, Largest]:
     found = {}
     for index, step in enumerate(plan.steps):
         refs = [NodeRef(index, i) for i, meta in enumerate(step.metas) if _is_wide(meta)]
-        outputs = [values[ref].size for ref in refs if ref in values]
+        outputs = _sizes(refs, values)
         if any(size.peak is not None for size in outputs):
-            inputs = [values[ref].size for ref in step.reads if ref in values]
-            found[index] = largest(step.node.op, step.node.args, inputs, outputs)
+            found[index] = largest(step.node.op, step.node.args, _sizes(step.reads, values), outputs)
     return found
+
+
+def _sizes(refs: Iterable[Ref], values: Mapping[Ref, Stored]) -> list[Size]:
+    return [size for ref in refs if ref in values and (size := values[ref].size) is not None]
 
 
 def _is_wide(meta: Any) -> bool:

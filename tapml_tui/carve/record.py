@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tapml_tui.carve.ahead import Ahead
 from tapml_tui.carve.bits import as_recorded, recordable, same_bits, same_memory
 from tapml_tui.carve.entry import Entry, Stored
 from tapml_tui.carve.floors import Replay, WideWeights
@@ -29,8 +30,9 @@ class Recorder:
         stored: Of every case, what was written of each value; filled in when the sink is closed.
     """
 
-    def __init__(self, sink: Sink, *, floors: bool) -> None:
+    def __init__(self, sink: Sink, ahead: Ahead, *, floors: bool) -> None:
         self._sink = sink
+        self._ahead = ahead
         self._floors = floors
         self._wide = WideWeights()
         self._weights: dict[int, tuple[torch.Tensor, torch.Tensor, Stored]] = {}
@@ -86,7 +88,7 @@ class Recorder:
         """The recorded form of a weight and its bytes in the trace, the same object for every case."""
         if (known := self._weights.get(id(weight))) is None:
             # The weight itself is kept too: its id must stay its own.
-            known = self._weights[id(weight)] = (weight, as_recorded(weight), Stored())
+            known = self._weights[id(weight)] = (weight, as_recorded(weight), Stored(self._ahead.weight(weight)))
         return known[1], known[2]
 
 

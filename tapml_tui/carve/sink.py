@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from tapml_tui.carve.ahead import Ahead
 from tapml_tui.carve.entry import Entry
 from trace_format import TraceWriter
 
 MAX_WAITING_BYTES = 256 << 20
 """Values computed and not yet written: computing waits above it."""
 
-_HASHED_AHEAD = 1 << 17
 _BATCH_BYTES = 1 << 20
 _BATCH_TASKS = 64
 
@@ -26,8 +26,9 @@ class Sink:
     the next call.
     """
 
-    def __init__(self, writer: TraceWriter) -> None:
+    def __init__(self, writer: TraceWriter, ahead: Ahead) -> None:
         self.writer = writer
+        self._ahead = ahead
         self._queue: queue.SimpleQueue[tuple[list[Callable[[], object]], int] | None] = queue.SimpleQueue()
         self._batch: list[Callable[[], object]] = []
         self._batch_bytes = 0
@@ -42,10 +43,7 @@ class Sink:
         stored, array = entry.stored, entry.array
         if stored is not None and array is not None and not stored.requested:
             stored.requested = True
-            if (
-                array.nbytes >= _HASHED_AHEAD
-            ):  # hashing takes longer than writing: it is not begun when its turn has come
-                entry.ahead = self.writer.hash_ahead(array)
+            stored.ahead = stored.ahead or self._ahead.begin(array)
         nbytes = entry.nbytes
         self._submitted += nbytes
         self._batch_bytes += nbytes

@@ -139,9 +139,6 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch):
     allowed, written = threading.Event(), []
 
     class Slow:
-        def hash_ahead(self, array):
-            return None
-
         def add_tensor(self, array, dtype, digest):
             allowed.wait(30)
             written.append(array.nbytes)
@@ -153,7 +150,11 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch):
     def entry():
         return Entry(0, NodeRef(0), Value("uint8", (1 << 18,)), Stored(), np.zeros(1 << 18, np.uint8))
 
-    sink = sinks.Sink(Slow())
+    class Idle:
+        def begin(self, array):
+            return None
+
+    sink = sinks.Sink(Slow(), Idle())
     producer = threading.Thread(target=lambda: [sink.put(entry()) for _ in range(32)], daemon=True)
     producer.start()
     producer.join(1)
