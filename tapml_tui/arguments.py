@@ -48,6 +48,7 @@ def debugger_parser() -> argparse.ArgumentParser:
         help="keep the results in FILE, and use those that are in it already; without, in TRACE.runs/",
     )
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    _tolerances(parser)
     _target(parser)
     return parser
 
@@ -146,6 +147,15 @@ def _deadline(text: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"{text!r} is no deadline; write run=20")
 
 
+def _tolerances(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tolerances",
+        metavar="FILE.toml",
+        help="what you allow instead of the noise floors, by node, operator and dtype; without, TRACE.toml or "
+        "tapml-tui.toml beside the trace, if there is one",
+    )
+
+
 def _carve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "function",
@@ -202,6 +212,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jsonl", metavar="FILE", help="write a line of JSON for each operator at once; - is stdout")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML, for a CI server; - is stdout")
     parser.add_argument("--run", metavar="FILE", help="keep the computed values in FILE, for `tapml-tui diff`")
+    _tolerances(parser)
     _target(parser)
 
 

@@ -37,7 +37,13 @@ def dispatch(arguments: list[str]) -> int:
 def _debugger(args: argparse.Namespace) -> int:
     from tapml_tui.ui import run
 
-    return run(args.trace, _target_options(args), session=args.session, mouse=not args.no_mouse)
+    return run(
+        args.trace,
+        _target_options(args),
+        session=args.session,
+        mouse=not args.no_mouse,
+        tolerances=args.tolerances,
+    )
 
 
 def _refuse_typo(name: str) -> None:
@@ -107,6 +113,7 @@ def _check(args: argparse.Namespace) -> int:
         jsonl=args.jsonl,
         junit=args.junit,
         run=args.run,
+        tolerances=args.tolerances,
     )
     return check(request, lambda: _connect(options))
 

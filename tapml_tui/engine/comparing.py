@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from tapml_tui.compare import Comparison, Status, compare
 from tapml_tui.compare.arithmetic import Arithmetic
 from tapml_tui.compare.bound import magnitude, scaled
 from tapml_tui.compare.indices import compare_indices
+from tapml_tui.compare.overrides import Override, Overrides
 from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Size, arithmetic_of, unknown_size
 from tapml_tui.engine.commands import Mode
@@ -23,6 +24,7 @@ from tapml_tui.engine.view import Computed, View
 from trace_format.model import Floor, Value
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # reference, actual
+NO_OVERRIDES = Overrides()
 EXACT = Floor(0.0, 0.0, "exact")
 
 
@@ -69,9 +71,10 @@ class Visit:
 class Comparer:
     """Compares outcomes with the reference run."""
 
-    def __init__(self, references: References) -> None:
-        """Compare with `references`."""
+    def __init__(self, references: References, overrides: Overrides = NO_OVERRIDES) -> None:
+        """Compare with `references`, where `overrides` say nothing else."""
         self._references = references
+        self._overrides = overrides
 
     def with_reference(self, visit: Visit, outcome: Outcome, inputs: Sequence[Stored], mode: Mode) -> NodeResult:
         """The result of comparing what was computed from `inputs` with what was recorded, by the floor of that mode."""
@@ -81,25 +84,48 @@ class Comparer:
             return NodeResult(visit.node, visit.backend, Status.NOT_RUN, reason=reason, outputs=outputs)
         comparisons: list[Comparison | None] = []
         reasons: list[str] = []
-        for place, (value, stored) in enumerate(zip(visit.binding.values, outcome.outputs, strict=True)):
-            reason, comparison = not_comparable(value), None
-            if not reason:
-                reference, actual = self._references.array(value), load(stored)
-                if reference is None or actual is None:
-                    reason = "larger than fetch.limit: it stayed on the device and was not compared"
-                else:
-                    comparison = self._compared(visit, place, (reference, actual), inputs, mode)
-                    reason = comparison.reason
+        for place, stored in enumerate(outcome.outputs):
+            comparison, reason = self._judged(visit, place, stored, inputs, mode)
             comparisons.append(comparison)
             reasons.append(reason)
-        return _result(visit, outcome, comparisons, reasons)
+        allowed = [one.override if one is not None else self._ignored(visit, i) for i, one in enumerate(comparisons)]
+        override = "; ".join(dict.fromkeys(filter(None, allowed)))
+        return replace(_result(visit, outcome, comparisons, reasons), override=override)
+
+    def _judged(
+        self, visit: Visit, place: int, stored: Stored, inputs: Sequence[Stored], mode: Mode
+    ) -> tuple[Comparison | None, str]:
+        """How one output compares, and what there is to say about it."""
+        value = visit.binding.values[place]
+        reason = self._ignored(visit, place) or not_comparable(value)
+        if reason:
+            return None, reason
+        reference, actual = self._references.array(value), load(stored)
+        if reference is None or actual is None:
+            return None, "larger than fetch.limit: it stayed on the device and was not compared"
+        comparison = self._compared(visit, place, (reference, actual), inputs, mode)
+        return comparison, comparison.reason
+
+    def _override(self, visit: Visit, place: int) -> Override | None:
+        if not self._overrides.rules:
+            return None
+        unit, node = visit.binding.unit, visit.view.graph.node_id(visit.node)
+        return self._overrides.find(node, unit.calls[0].op, unit.outputs[place].dtype)
+
+    def _ignored(self, visit: Visit, place: int) -> str:
+        """Why the user wants an output not to be compared, or ""."""
+        override = self._override(visit, place)
+        return override.words if override is not None and override.ignore else ""
 
     def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
         value = visit.binding.values[place]
         chosen = self._chosen(visit, place, arrays, inputs, mode)
         floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
         chained = mode is Mode.CHAINED
-        return chosen or compare(*arrays, floor=floor, chained=chained, rms=value.rms, **arithmetic._asdict())
+        override = self._override(visit, place)
+        return chosen or compare(
+            *arrays, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict()
+        )
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands = visit.binding.operands
@@ -134,24 +160,32 @@ class Comparer:
 
     def with_source(self, visit: Visit, outcome: Outcome, expected: Outcome) -> list[Comparison]:
         """Compare with the source's result on the same inputs, by the isolated floor for inputs of that size."""
-        recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
-        sizes = [
-            (_size(before), _size(now))
-            for before, now in zip(recorded, visit.inputs, strict=True)
-            if before is None or not before.same_content(now)
-        ]
-        comparisons: list[Comparison] = []
+        return [one for one in self.against_source(visit, outcome, expected) if one is not None]
+
+    def against_source(self, visit: Visit, outcome: Outcome, expected: Outcome) -> list[Comparison | None]:
+        """The same with a place for each output, None for one that was not compared."""
+        sizes = []
+        for ref, now in zip(visit.binding.operands, visit.inputs, strict=True):
+            before = self._references.get(visit.view.case, ref)
+            if before is None or not before.same_content(now):
+                peak = self._references.value(visit.view.case, ref).peak
+                sizes.append((_size(before) if peak is None else peak, _size(now)))
+        comparisons: list[Comparison | None] = []
         for place, value in enumerate(visit.binding.values):
             reference, actual = load(expected.outputs[place]), load(outcome.outputs[place])
-            if reference is None or actual is None or not_comparable(value):
+            override = self._override(visit, place)
+            if reference is None or actual is None or not_comparable(value) or self._ignored(visit, place):
+                comparisons.append(None)
                 continue
             chosen = self._chosen(visit, place, (reference, actual), visit.inputs, Mode.ISOLATED)
             floor = _floor(value, reference, Mode.ISOLATED)
             if floor is not None and floor.origin == "float64":
-                was = _size(self._references.stored(value))
+                was = value.peak if value.peak is not None else _size(self._references.stored(value))
                 floor = scaled(floor, [*sizes, (was, magnitude(reference))])
             arithmetic = self._arithmetic(visit, value, Mode.ISOLATED)._asdict()
-            comparisons.append(chosen or compare(reference, actual, floor=floor, inherited_nan=True, **arithmetic))
+            comparisons.append(
+                chosen or compare(reference, actual, floor=floor, inherited_nan=True, override=override, **arithmetic)
+            )
         return comparisons
 
 

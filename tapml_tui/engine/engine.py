@@ -24,6 +24,7 @@ from tapml_tui.backends.protocol import (
     Reply,
     State,
 )
+from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine.announcing import Announcer
 from tapml_tui.engine.applying import apply, begin
 from tapml_tui.engine.commands import (
@@ -41,6 +42,7 @@ from tapml_tui.engine.commands import (
     ToggleBreakpoint,
     Undo,
 )
+from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.exhibits import Origin
@@ -100,6 +102,7 @@ class Engine(Reader):
         initial: str | None = None,
         names: Mapping[str, str] = MappingProxyType({}),
         origin: Origin | None = None,
+        overrides: Overrides = NO_OVERRIDES,
     ) -> None:
         """Open a session; nothing runs before `start`.
 
@@ -115,6 +118,7 @@ class Engine(Reader):
             initial: Where nodes are placed at first; the first backend that is not the source.
             names: What the ledger calls backends, by id: "llvm @loopback".
             origin: What exported tests are told of the target.
+            overrides: What the user allows instead of the noise floors.
 
         Raises:
             TraceError: If there is no case, or no file for the results.
@@ -128,7 +132,14 @@ class Engine(Reader):
         self._tickets = count(1)
         self._store = open_store(trace, run_path, fetch_limit=fetch_limit, reuse=reuse)
         self.run_path = self._store.path
-        executor = Executor(trace, backends, self._store, source_from_trace=source_from_trace, fetch_limit=fetch_limit)
+        executor = Executor(
+            trace,
+            backends,
+            self._store,
+            source_from_trace=source_from_trace,
+            fetch_limit=fetch_limit,
+            overrides=overrides,
+        )
         targets = [one for one in self._backends if one != SOURCE]
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +15,7 @@ from tapml_tui.engine.commands import Breakpoint, Mode
 if TYPE_CHECKING:
     from tapml_tui.engine.answering import Answer
     from tapml_tui.engine.blaming import BlameReport
+    from tapml_tui.engine.examining import Finding
     from tapml_tui.engine.ledger import LedgerEntry
 
 
@@ -129,6 +130,9 @@ class NodeResult:
         live: Comparisons against the source on the real inputs, where that was done.
         ms: Time of the execution.
         sampled: Compared on a sample only.
+        stage: Where it broke, "" if it did not.
+        override: What the user allows instead of the noise floor, in words, "" if nothing was allowed.
+        finding: What kind of wrong it is, where the kernel itself is wrong.
     """
 
     node: int
@@ -143,7 +147,9 @@ class NodeResult:
     live: tuple[Comparison, ...] = ()
     ms: float = 0.0
     sampled: bool = False
-    stage: str = field(default="")
+    stage: str = ""
+    override: str = ""
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeGuard, TypeVar
 
 from tapml_tui.backends.protocol import Backend, Failed, Stage
+from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine.forcing import CannotForce, read_forced
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
 from tapml_tui.engine.placement import REFERENCE
@@ -19,7 +20,7 @@ from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
 from tapml_tui.engine.values import Outcome, References, Stored, raw_bytes
 from tapml_tui.engine.view import View
-from trace_format import Trace
+from trace_format import Graph, Trace
 from trace_format.model import InputRef, NodeRef
 
 SOURCE = "source"
@@ -42,15 +43,24 @@ class Executor:
         bindings: Units of nodes.
         references: The reference run.
         jobs: What is in flight.
+        overrides: What the user allows instead of the noise floors.
     """
 
     def __init__(
-        self, trace: Trace, backends: Sequence[Backend], store: RunStore, *, source_from_trace: bool, fetch_limit: int
+        self,
+        trace: Trace,
+        backends: Sequence[Backend],
+        store: RunStore,
+        *,
+        source_from_trace: bool,
+        fetch_limit: int,
+        overrides: Overrides,
     ) -> None:
         """See `tapml_tui.engine.Engine` for the options."""
         self.bindings = Bindings(trace)
         self.references = References(trace)
         self.jobs = Jobs(backends, store)
+        self.overrides = overrides
         self._trace = trace
         # A backend that does not say what decides its results is not trusted to be the same one tomorrow.
         self._unknown_version = secrets.token_hex(8)
@@ -95,6 +105,10 @@ class Executor:
             if outputs:
                 return Outcome(digests, outputs)
         return self._store.find(self.label(view, node, backend), binding.unit, digests)
+
+    def cases_of(self, graph: Graph) -> list[int]:
+        """The cases that this graph was run on."""
+        return [number for number, case in enumerate(self._trace.cases) if self._trace.graphs[case.graph] is graph]
 
     def same_as_reference(self, view: View, binding: Binding, inputs: Sequence[Stored]) -> bool:
         """Whether inputs are bit by bit the recorded ones."""

@@ -14,6 +14,7 @@ from tapml_tui.compare.verdict import decide
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.comparing import Comparer, Visit, comparisons_of, ties
 from tapml_tui.engine.events import NodeResult
+from tapml_tui.engine.examining import examine
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.forcing import CannotForce
 from tapml_tui.engine.placement import REFERENCE
@@ -34,7 +35,7 @@ class Judge:
     def __init__(self, executor: Executor) -> None:
         """Judges what `executor` obtains."""
         self._executor = executor
-        self._comparer = Comparer(executor.references)
+        self._comparer = Comparer(executor.references, executor.overrides)
 
     def visit(self, view: View, node: int, *, retry: bool = False, whole: bool = False) -> Waiting[None]:
         """Execute a node, whose producers are fresh, where it is placed, and commit its result."""
@@ -83,8 +84,21 @@ class Judge:
     def _judge_isolated(self, visit: Visit, outcome: Outcome) -> Waiting[NodeResult]:
         result = self._comparer.with_reference(visit, outcome, visit.inputs, Mode.ISOLATED)
         if result.status is Status.FAILED and visit.backend != SOURCE:
-            return (yield from self._confirmed(visit, result, outcome, visit.inputs))
-        return result
+            result = yield from self._confirmed(visit, result, outcome, visit.inputs)
+        return self._examined(visit, result, result, outcome, visit.inputs)
+
+    def _examined(
+        self, visit: Visit, result: NodeResult, alone: NodeResult, outcome: Outcome, inputs: Sequence[Stored]
+    ) -> NodeResult:
+        """`result`, with what kind of wrong was found with the recorded inputs (`alone`)."""
+        if alone.status is not Status.FAILED:
+            return result
+        recorded = [self._executor.references.stored(value) for value in visit.binding.values]
+        comparisons = [output.comparison for output in alone.outputs]
+        finding = examine(
+            self._executor, visit, comparisons, expected=recorded, computed=outcome.outputs, inputs=inputs
+        )
+        return replace(result, finding=finding)
 
     def _judge_chained(self, visit: Visit, outcome: Outcome) -> Waiting[NodeResult]:
         view, on_source = visit.view, visit.backend == SOURCE
@@ -143,7 +157,8 @@ class Judge:
         alone = yield from self._confirmed(visit, alone, outcome, inputs)
         if alone.status is not Status.FAILED:
             return replace(alone, isolated=result.isolated)
-        return replace(result, verdict=Verdict.LOCAL, reason=f"on the recorded inputs too: {alone.reason}")
+        result = replace(result, verdict=Verdict.LOCAL, reason=f"on the recorded inputs too: {alone.reason}")
+        return self._examined(visit, result, alone, outcome, inputs)
 
     def _try_live(self, visit: Visit, result: NodeResult, outcome: Outcome) -> Waiting[NodeResult]:
         """Is it the kernel after all? On its real inputs, against the source on those same inputs."""
@@ -151,8 +166,9 @@ class Judge:
         if expected.failure is not None:
             said = f"the source could not be asked: {expected.failure.reason}"
             return replace(result, reason="; ".join(filter(None, [result.reason, said])))
-        live = self._comparer.with_source(visit, outcome, expected)
-        result = replace(result, live=tuple(live))
+        against = self._comparer.against_source(visit, outcome, expected)
+        live = tuple(one for one in against if one is not None)
+        result = replace(result, live=live)
         bad = next((one for one in live if not one.passed and one.compared), None)
         if bad is None:
             return result
@@ -160,7 +176,16 @@ class Judge:
         again = yield from self._confirmed(visit, result, outcome, visit.inputs)
         if again.status is not Status.FAILED:
             return again
-        return replace(result, verdict=Verdict.LOCAL, reason=f"against the source on its real inputs: {bad.reason}")
+        reason = f"against the source on its real inputs: {bad.reason}"
+        finding = examine(
+            self._executor,
+            visit,
+            against,
+            expected=expected.outputs,
+            computed=outcome.outputs,
+            inputs=visit.inputs,
+        )
+        return replace(result, verdict=Verdict.LOCAL, reason=reason, finding=finding)
 
     def _confirmed(
         self, visit: Visit, result: NodeResult, outcome: Outcome, inputs: Sequence[Stored]

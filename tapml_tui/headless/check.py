@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tapml_tui.backends.protocol import Backend
+from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Mode
 from tapml_tui.headless import junit, strict_json
@@ -21,7 +22,9 @@ from tapml_tui.headless.outputs import STDOUT, as_it_comes, whole
 from tapml_tui.headless.progress import progress_of
 from tapml_tui.headless.report import Report
 from tapml_tui.headless.summary import print_summary
+from tapml_tui.headless.tolerances import tolerances_for
 from trace_format import Trace, open_trace
+from trace_format.text import printable
 
 WHOLE = 1 << 62
 """No output stays on the device: a check judges all of it."""
@@ -44,6 +47,7 @@ class Request:
         jsonl: File of a line of JSON per node.
         junit: File of the JUnit report.
         run: File that keeps the computed values, or None.
+        tolerances: File of the user's own tolerances; None: one that lies beside the trace.
     """
 
     trace: str
@@ -55,6 +59,7 @@ class Request:
     jsonl: str | None = None
     junit: str | None = None
     run: str | None = None
+    tolerances: str | None = None
 
 
 def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> int:
@@ -80,20 +85,23 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
             raise CommandError("this trace has no cases", why="nothing was recorded", remedy="carve the model again")
         if request.nodes is not None:
             _refuse_no_node(trace, request.nodes)
+        overrides, tolerances = tolerances_for(request.trace, request.tolerances)
+        if tolerances and request.tolerances is None:
+            print(f"tolerances are taken from {printable(tolerances)}, beside the trace", file=sys.stderr)
         paths, backends = _outputs(request), make_backends()
         interrupts = stack.enter_context(Interrupts())  # before the files: those of a check are whole, or as they were
         files = {
             name: stack.enter_context(as_it_comes(path) if name == "jsonl" else whole(path))
             for name, path in paths.items()
         }
-        report = Report(request.trace, trace.content_id, request.mode, [])
+        report = Report(request.trace, trace.content_id, request.mode, [], tolerances=tolerances)
         lines = files.get("jsonl")
 
         def on_entry(entry: Entry) -> None:
             if lines is not None:
                 print(strict_json.dumps(entry), file=lines, flush=True)
 
-        _run(trace, request, report, backends, on_entry=on_entry, interrupts=interrupts)
+        _run(trace, request, report, backends, overrides, on_entry=on_entry, interrupts=interrupts)
         if "json" in files:
             print(strict_json.dumps(report.document(), indent=1), file=files["json"])
         if "junit" in files:
@@ -126,6 +134,7 @@ def _run(
     request: Request,
     report: Report,
     backends: Sequence[Backend],
+    overrides: Overrides,
     *,
     on_entry: Callable[[Entry], None],
     interrupts: Interrupts,
@@ -144,6 +153,7 @@ def _run(
                 fetch_limit=WHOLE,
                 reuse=False,  # a check says what the target does today
                 initial=None if request.nodes is None else "source",
+                overrides=overrides,
             ),
             pattern=request.nodes,
             on_entry=on_entry,

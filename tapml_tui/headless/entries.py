@@ -69,12 +69,20 @@ def entry_of(subject: Subject, result: NodeResult, mode: Mode) -> Entry:
         "chained": _judgement(present) if chained else None,
         "live": _judgement(result.live),
         "metrics": None if worst is None else _metrics(worst),
-        "diagnosis": None,
+        "diagnosis": _diagnosis(result),
+        "override": result.override or None,
         "ms": result.ms,
         "stage": result.stage or None,
         "sampled": result.sampled,
         "compute": subject.compute and not _handed_on(result),
     }
+
+
+def _diagnosis(result: NodeResult) -> dict[str, Any] | None:
+    finding = result.finding
+    if finding is None or finding.diagnosis is None:
+        return None
+    return {"kind": finding.diagnosis.kind.value, "sentence": finding.diagnosis.sentence, "output": finding.output}
 
 
 def _handed_on(result: NodeResult) -> bool:

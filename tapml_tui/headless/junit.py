@@ -47,7 +47,12 @@ def _test(entry: Entry, *, strict: bool) -> ElementTree.Element:
     }.get(entry["status"])
     if tag is not None:
         kind = entry["verdict"] or entry["status"]
-        ElementTree.SubElement(test, tag, type=_clean(kind), message=_clean(entry["reason"]))
+        diagnosis = entry["diagnosis"]
+        message = f"{diagnosis['sentence']}; {entry['reason']}" if diagnosis else entry["reason"]
+        ElementTree.SubElement(test, tag, type=_clean(kind), message=_clean(message))
+    if entry["override"]:
+        properties = ElementTree.SubElement(test, "properties")
+        ElementTree.SubElement(properties, "property", name="override", value=_clean(entry["override"]))
     return test
 
 

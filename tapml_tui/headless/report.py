@@ -5,6 +5,7 @@
  "ended": "complete" | "interrupted" | "device lost" | "no device" | "stopped", "message",
  "summary": {"nodes", "passed", "failed", "error", "unsupported", "not_run"},
  "placement": {"compute_nodes", "on_target", "share"},
+ "tolerances": {"file", "applied": {words: count}},
  "end_to_end": [{"graph", "case", "output", "name", "cosine", "max_abs"}],
  "nodes": [...]}
 ```
@@ -48,6 +49,7 @@ class Report:
         end_to_end: One per output of a graph and case, in a chained check.
         ended: How it ended.
         message: Why, if not complete.
+        tolerances: The file of the user's own tolerances, "" if there is none.
     """
 
     trace: str
@@ -58,6 +60,12 @@ class Report:
     end_to_end: list[dict[str, Any]] = field(default_factory=list)
     ended: Ended = Ended.COMPLETE
     message: str = ""
+    tolerances: str = ""
+
+    @property
+    def overrides(self) -> dict[str, int]:
+        """How many entries were judged by each rule of the user's."""
+        return dict(Counter(entry["override"] for entry in self.entries if entry["override"]).most_common())
 
     @property
     def summary(self) -> dict[str, int]:
@@ -98,6 +106,7 @@ class Report:
             "message": self.message,
             "summary": self.summary,
             "placement": self.placement,
+            "tolerances": {"file": self.tolerances or None, "applied": self.overrides},
             "end_to_end": self.end_to_end,
             "nodes": self.entries,
         }

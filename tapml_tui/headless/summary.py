@@ -44,6 +44,7 @@ def _lines(report: Report) -> Iterator[Text]:
     for status, title in (("error", "broke"), ("unsupported", "unsupported")):
         yield from _section(title, [("", entry) for entry in report.entries if entry["status"] == status])
     yield from _why_not_run(report.entries)
+    yield from _overridden(report)
     if report.ended is not Ended.COMPLETE:
         yield Text(f"\n{report.ended.value}: {printable(report.message)}", "bold red")
 
@@ -81,9 +82,26 @@ def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:
         line.append(f"  {printable(entry['id'])}")
         line.append(f"  {cases[node]} cases" if cases[node] > 1 else f"  case {printable(entry['case'])}", "dim")
         yield line
+        if entry["diagnosis"]:
+            yield Text(f"      {_sentence(entry['diagnosis']['sentence'])}", "bold")
         yield Text(f"      {printable(entry['reason'], _REASON)}")
     if len(first) > LISTED:
         yield Text(f"  and {len(first) - LISTED} more: see --json", "dim")
+
+
+def _sentence(text: str) -> str:
+    return printable(text[:1].upper() + text[1:], _REASON)
+
+
+def _overridden(report: Report) -> Iterator[Text]:
+    """What was judged by the user's tolerances: as visible as what was found by ours."""
+    counts = report.overrides
+    if report.tolerances and not counts:
+        yield Text(f"\nno result was judged by {printable(report.tolerances)}", "bold")
+    if counts:
+        yield Text(f"\n{sum(counts.values())} results judged by {printable(report.tolerances)}", "bold yellow")
+    for words, count in counts.items():
+        yield Text(f"  {count:5}  {printable(words, _REASON)}")
 
 
 def _factor(entry: Entry) -> str:

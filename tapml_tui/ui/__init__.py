@@ -32,7 +32,12 @@ def _in_a_terminal() -> bool:
 
 
 def run(
-    trace_path: str | Path, options: TargetOptions, *, session: str | Path | None = None, mouse: bool = True
+    trace_path: str | Path,
+    options: TargetOptions,
+    *,
+    session: str | Path | None = None,
+    mouse: bool = True,
+    tolerances: str | None = None,
 ) -> int:
     """Open a trace in the debugger; returns the exit code.
 
@@ -41,6 +46,7 @@ def run(
         options: Where the target is.
         session: File of the run; by default beside the trace.
         mouse: Whether the terminal reports the mouse.
+        tolerances: File of the user's own tolerances; None: one that lies beside the trace.
 
     Raises:
         TraceError: The trace cannot be opened.
@@ -51,6 +57,7 @@ def run(
     from tapml_tui.backends.launch import late_backends
     from tapml_tui.engine import Engine
     from tapml_tui.headless.exits import CommandError
+    from tapml_tui.headless.tolerances import tolerances_for
     from tapml_tui.ui.app import DebuggerApp
     from tapml_tui.ui.header import who
     from tapml_tui.ui.inbox import Inbox
@@ -69,7 +76,8 @@ def run(
                 remedy=f"start it in a terminal; `tapml-tui check {shlex.quote(str(trace_path))}` needs none",
             )
         run_path = Path(session) if session is not None else None
-        engine = Engine(trace, late_backends(options), on_event=inbox.put, run_path=run_path)
+        overrides, _ = tolerances_for(str(trace_path), tolerances)
+        engine = Engine(trace, late_backends(options), on_event=inbox.put, run_path=run_path, overrides=overrides)
         try:
             app = DebuggerApp(engine, inbox, who())
             return app.run(mouse=mouse) or app.return_code or 0

@@ -244,6 +244,59 @@ def test_a_fault_of_the_engine_ends_the_check(toy: Case) -> None:
     assert "traceback is in" in toy.report["message"]
 
 
+def test_what_kind_of_wrong_it_is_is_said_first(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    junit = toy.folder / "report.xml"
+    toy.check(mode="chained", junit=str(junit))
+    (entry,) = [e for e in toy.report["nodes"] if e["verdict"] == "LOCAL" and e["case"] == "case0"]
+    assert entry["diagnosis"]["kind"] == "scale"
+    assert "1.5" in entry["diagnosis"]["sentence"]
+    assert {e["id"] for e in toy.report["nodes"] if e["diagnosis"]} == {guilty}
+    lines = capsys.readouterr().out.splitlines()
+    at = next(number for number, line in enumerate(lines) if guilty in line)
+    assert lines[at + 1].strip().lower() == entry["diagnosis"]["sentence"].lower()
+    assert "x the floor" in lines[at + 2]
+    messages = [failure.get("message") or "" for failure in ElementTree.parse(junit).getroot().iter("failure")]
+    assert any(message.startswith(entry["diagnosis"]["sentence"]) for message in messages)
+
+
+MINE = """
+[[tolerance]]
+operator = "aten.tanh.*"
+atol = 9.0
+reason = "TICKET-7"
+"""
+
+
+@pytest.mark.parametrize("where", ["toy.trace.toml", "tapml-tui.toml", "elsewhere.toml"])
+def test_tolerances_of_the_user_are_used_and_told(where: str, toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    file = toy.folder / where
+    file.write_text(MINE)
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    named = str(file) if where == "elsewhere.toml" else None
+    assert toy.check(tolerances=named, junit=str(toy.folder / "report.xml")) == Exit.OK
+    entries = {e["id"]: e for e in toy.report["nodes"] if e["case"] == "case0"}
+    assert entries[guilty]["status"] == "passed"
+    assert "TICKET-7" in entries[guilty]["override"] and where in entries[guilty]["override"]
+    assert {e["id"] for e in entries.values() if e["override"]} == {i for i in entries if "tanh" in i}
+    applied = toy.report["tolerances"]
+    assert applied == {"file": str(file), "applied": {entries[guilty]["override"]: 6}}
+    out, err = capsys.readouterr()
+    assert "6 results judged by" in out and "TICKET-7" in out
+    assert ("beside the trace" in err) == (named is None)
+    root = ElementTree.parse(toy.folder / "report.xml").getroot()
+    assert len([one for one in root.iter("property") if "TICKET-7" in (one.get("value") or "")]) == 6
+
+
+def test_tolerances_that_cannot_be_understood_end_the_check_before_it_begins(toy: Case) -> None:
+    (toy.folder / "mine.toml").write_text("[[tolerance]]\ntime = 4")
+    with pytest.raises(CommandError, match=r"mine\.toml, line 1: .*time"):
+        toy.check(tolerances=str(toy.folder / "mine.toml"))
+    with pytest.raises(CommandError, match="cannot be read"):
+        toy.check(tolerances=str(toy.folder / "none.toml"))
+    assert not toy.target.executed
+
+
 def test_two_reports_cannot_go_to_one_file(toy: Case) -> None:
     with pytest.raises(CommandError, match="same file"):
         toy.check(jsonl=str(toy.folder / "report.json"))
@@ -257,7 +310,7 @@ def test_the_summary_names_the_worst_first(toy: Case, capsys: pytest.CaptureFixt
     listed = text[text.index("failed, worst first") :].splitlines()
     assert guilty in listed[1]
     assert "LOCAL" in listed[1]
-    assert "x the floor" in listed[2]
+    assert "x the floor" in listed[3]
     assert "cosine" in text
 
 

@@ -18,6 +18,7 @@ class Link(NamedTuple):
     ok: bool
     detail: str
     remedy: str = ""
+    warning: str = ""
 
 
 class Terminal(io.StringIO):

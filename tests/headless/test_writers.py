@@ -20,7 +20,7 @@ from tapml_tui.headless.entries import Entry, Subject, entry_of
 SPEC = TensorSpec("float32", (2, 3))
 KEYS = {
     *("id", "name", "graph", "case", "op", "module", "signature", "inputs", "outputs", "backend", "status"),
-    *("verdict", "reason", "isolated", "chained", "metrics", "diagnosis", "ms"),
+    *("verdict", "reason", "isolated", "chained", "metrics", "diagnosis", "override", "ms"),
 }
 
 

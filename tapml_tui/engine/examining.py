@@ -1,0 +1,102 @@
+"""What kind of wrong a kernel's result is: looked at once it has been found wrong, in bounded time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapml_tui.compare import Comparison
+from tapml_tui.compare.diagnosis import Diagnosis, diagnose
+from tapml_tui.engine.comparing import Visit
+from tapml_tui.engine.executor import Executor
+from tapml_tui.engine.units import Binding
+from tapml_tui.engine.values import Stored, load
+from trace_format.model import NodeRef
+
+STALE = 4
+"""Earlier results that are held against this one, of this kernel and of this node."""
+
+LOOKED_BACK = 256
+"""How many nodes before this one may have used the same kernel."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about an output that is wrong.
+
+    Attributes:
+        output: Which of the node's outputs.
+        diagnosis: What kind of wrong it is; None if nothing fits.
+    """
+
+    output: int
+    diagnosis: Diagnosis | None
+
+
+def examine(
+    executor: Executor,
+    visit: Visit,
+    comparisons: Sequence[Comparison | None],
+    *,
+    expected: Sequence[Stored | None],
+    computed: Sequence[Stored],
+    inputs: Sequence[Stored],
+) -> Finding | None:
+    """Look at the first output that is outside of what it may be.
+
+    Args:
+        executor: Knows other results of the same kernel.
+        visit: The node.
+        comparisons: Of each output; None where it was not compared.
+        expected: What each output should be.
+        computed: What it is.
+        inputs: What the kernel read.
+
+    Returns:
+        None if no output is wrong, or it has the wrong shape or dtype, for which no more words are needed.
+    """
+    for place, comparison in enumerate(comparisons):
+        if comparison is None or comparison.passed or not comparison.compared:
+            continue
+        should_be = expected[place]
+        reference, actual = load(should_be) if should_be is not None else None, load(computed[place])
+        if reference is None or actual is None:
+            continue
+        law = comparison.law
+        diagnosis = diagnose(
+            reference,
+            actual,
+            allowance=0.0 if law is None else _of_magnitudes(law.allowance),
+            inputs=[array for array in map(load, inputs) if array is not None],
+            operator=visit.binding.unit.calls[0].op,
+            stale=list(islice(_earlier(executor, visit, place, reference), STALE)),
+        )
+        return Finding(visit.binding.outputs[place], diagnosis)
+    return None
+
+
+def _of_magnitudes(law: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda values: law(np.abs(values))
+
+
+def _earlier(executor: Executor, visit: Visit, place: int, reference: Array) -> Iterator[Array]:
+    """What the kernel may have left behind: its results for the nodes before this one, and for other cases."""
+    view, unit, output = visit.view, visit.binding.unit, visit.binding.outputs[place]
+    for node in range(visit.node - 1, max(-1, visit.node - 1 - LOOKED_BACK), -1):
+        binding = executor.bindings.get(view.case, node)
+        if isinstance(binding, Binding) and binding.unit.signature == unit.signature:
+            value = executor.references.array(binding.values[place])
+            if value is not None:
+                yield value
+    for case in executor.cases_of(view.graph):
+        if case != view.case:
+            value = executor.references.array(executor.references.value(case, NodeRef(visit.node, output)))
+            if value is not None and value.shape == reference.shape:
+                yield value

@@ -1,0 +1,33 @@
+"""The user's own tolerances: from the file that is named, or from one that lies beside the trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapml_tui.compare.overrides import Overrides, OverridesError, load_overrides
+from tapml_tui.headless.exits import CommandError
+
+COMMON = "tapml-tui.toml"
+"""Beside a trace: the tolerances of all traces in that folder which have none of their own."""
+
+
+def tolerances_for(trace: str, named: str | None) -> tuple[Overrides, str]:
+    """The tolerances, and the file that they are from: TRACE.toml, or `COMMON` beside it; "" if there is none.
+
+    A file that was found, and not named, must be told to the user.
+
+    Raises:
+        CommandError: If it cannot be read or understood.
+    """
+    file = named if named is not None else _beside(Path(trace))
+    if not file:
+        return Overrides(), ""
+    try:
+        return load_overrides(Path(file)), file
+    except OverridesError as error:
+        raise CommandError(str(error), remedy="`tapml-tui check -h` names the option; the file is TOML") from None
+
+
+def _beside(trace: Path) -> str:
+    candidates = (trace.with_name(f"{trace.name}.toml"), trace.with_name(COMMON))
+    return next((str(path) for path in candidates if path.is_file()), "")
