@@ -233,6 +233,14 @@ def _export(parser: argparse.ArgumentParser) -> None:
     _target(parser)
 
 
+def _migrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", metavar="TRACE", help="made by `tapml-tui carve`")
+    parser.add_argument("--again", action="store_true", help="try also what the ledger in TRACE.runs/ knows already")
+    parser.add_argument("--json", metavar="FILE", help="write the ledger and the answers as JSON; - is stdout")
+    parser.add_argument("--run", metavar="FILE", help="keep values and ledger beside FILE; without, in TRACE.runs/")
+    _target(parser)
+
+
 def _diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_a", metavar="RUN_A", help="a run: a file of TRACE.runs/, or made by `check --run`")
     parser.add_argument("run_b", metavar="RUN_B", help="another run of the same trace")
@@ -279,6 +287,11 @@ COMMANDS = {
         "list your profiles and what trackers have, and say what answers",
         _devices,
         "tapml-tui devices --tracker 127.0.0.1:9190",
+    ),
+    "migrate": Command(
+        "move operators to the target, as long as their tests pass and the answer holds",
+        _migrate,
+        "tapml-tui migrate model.trace --target opencl --rpc 127.0.0.1:9090",
     ),
     "export": Command(
         "write a kernel out as a test that runs without this program",

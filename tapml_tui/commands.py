@@ -148,6 +148,23 @@ def _export(args: argparse.Namespace) -> int:
     return export(request, lambda: _connect(options))
 
 
+def _migrate(args: argparse.Namespace) -> int:
+    from tapml_tui.headless.migrate import MigrateRequest, migrate
+
+    options = _target_options(args)
+    request = MigrateRequest(
+        trace=args.trace, json=args.json, again=args.again, run=args.run, names={"target": _name_of(options)}
+    )
+    return migrate(request, lambda: _connect(options))
+
+
+def _name_of(options: TargetOptions) -> str:
+    """What a ledger calls a target: the same tomorrow."""
+    from tapml_tui.backends.launch import address_of
+
+    return f"{options.target} @{address_of(options).text}"
+
+
 def _diff(args: argparse.Namespace) -> int:
     from tapml_tui.headless.diff import diff
 
@@ -180,4 +197,5 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "diff": _diff,
     "doctor": _doctor,
     "export": _export,
+    "migrate": _migrate,
 }

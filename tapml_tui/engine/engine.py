@@ -47,6 +47,7 @@ from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.exhibits import Origin
 from tapml_tui.engine.jobs import Job
+from tapml_tui.engine.ledger import Ledger
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
@@ -144,6 +145,8 @@ class Engine(Reader):
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._session.names, self._session.origin = names, origin or Origin()
+        if not self._store.temporary:
+            self._session.investigator.ledger = Ledger(self.run_path.with_name("ledger.json"))
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)

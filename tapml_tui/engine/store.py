@@ -143,6 +143,11 @@ class RunStore:
         return Outcome(record.inputs, tuple(outputs), identity=record.stage == IDENTITY)
 
     @property
+    def temporary(self) -> bool:
+        """Whether the run file goes away with the store."""
+        return self._folder is not None
+
+    @property
     def path(self) -> Path:
         """The run file."""
         return self._run.path
