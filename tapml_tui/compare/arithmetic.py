@@ -30,6 +30,26 @@ def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> floa
     return max(1.0, largest / result) if result else 1.0
 
 
+def normalisation(terms: float) -> Arithmetic:
+    """(x - mean) / deviation * weight + bias, with both taken over `terms` elements.
+
+    What hides behind the last sum is a product, whose tail is heavier. Of the relative error of the variance a
+    square root leaves half, as of a sum of a quarter of the terms.
+    """
+    return Arithmetic(max(1.0, terms / 4), True, 1.5 * HIDDEN)
+
+
+def exponentials(terms: float) -> float:
+    """As how many terms a sum of `terms` exponentials counts.
+
+    One of them is often as large as all others together. What is then less than half a ULP of the running sum is
+    lost, always to the same side, so that the error grows like n. Of logits that are spread out far enough for
+    that, at most about an eighth lies within a factor of e of the half ULP; n / 8 roundoffs are what the rule allows
+    for (n / 16)**2 terms.
+    """
+    return max(terms, (terms / 16) ** 2)
+
+
 def attention(queries: tuple[int, ...], keys: tuple[int, ...], scores: float | None) -> Arithmetic:
     """Softmax(Q K^T) V: a score sums over a head, a result over the keys, one after the other.
 
@@ -39,5 +59,5 @@ def attention(queries: tuple[int, ...], keys: tuple[int, ...], scores: float | N
         scores: Root mean square of the scaled scores, where it is known. A score that is rounded errs by u * |score|,
             which its weight then errs relative to itself; those that have weight are the largest, four times the rms.
     """
-    terms = float(queries[-1] + keys[-2]) if queries and len(keys) > 1 else 1.0
+    terms = queries[-1] + exponentials(keys[-2]) if queries and len(keys) > 1 else 1.0
     return Arithmetic(terms, True, max(HIDDEN, 4.0 * (scores or 0.0)))

@@ -22,17 +22,20 @@ D(r)  What the source errs *beyond* its last rounding, as measured when carving.
 M(r)  What the target's own arithmetic may add, in its *compute* dtype (float32 for all that is narrower).
       The largest of the following counts and not their sum: they are independent of each other, each is a bound
       that is seldom reached, and h and D stand beside them.
-      - Functions (exp, rsqrt, tanh, division): `FUNCTIONS` unit roundoffs of r.
+      - Functions (exp, rsqrt, tanh, division): `FUNCTIONS` unit roundoffs of what they give.
       - What the source shows of the operator's conditioning: `CONDITIONING` times D(r).
       - Sums of n terms: `DEVIATIONS` standard deviations of n roundings one after the other.
       - The same sum in the order of the source, D(r), brought to the worst order: `ORDER` times the ratio of
         the standard deviation just named to the source's measured rms. This one knows what |r| does not: rows
-        whose partial sums are larger than the others'. The ratio is never below 1.
+        whose partial sums are larger than the others'. The ratio is at least 1 and at most sqrt(n), as
+        every order rounds its last sum.
 
 W(r)  Types narrower than float32 may round to the dtype once more on the way and go on from there: one
-      unit roundoff of what is rounded. That is r itself, or an intermediate that hides behind a smaller
-      r = x + y (a bias, a shift). With x and y independent and r given, x has a deviation of at most half of
-      that of r, so that four deviations of it are `HIDDEN` times the rms of the reference.
+      unit roundoff of what is rounded.
+
+What is rounded, or given by a function, is r itself, or an intermediate that hides behind a smaller r = x + y
+(a bias, a shift). With x and y independent and r given, x has a deviation of at most half of that of r, so that
+four deviations of it are `HIDDEN` times the rms of the reference.
 
 Chained, D is measured against a replay of the whole model, and every kernel upstream may err by another
 constant than the source's: all of it is multiplied by `CHAINED`.
@@ -245,8 +248,7 @@ def noise_of(
 
     Args:
         dtype: A floating or complex dtype; of a mixed pair the coarser one.
-        floor: What was measured when carving. Without one (None, or "bound" for a node alone) nothing tells how
-            the operator is conditioned: its functions may then err by as much where an element is smaller than rms.
+        floor: What was measured when carving; None, or "bound" for a node alone: nothing was.
         rms: Root mean square of the finite elements of the reference.
         terms: How many terms an element sums; chained, in the longest sum upstream. 1: none. None: not known.
         functions: Whether the kernel computes more than sums and products.
@@ -272,7 +274,8 @@ def noise_of(
         ulps = max(floor.ulps - 0.5, 0.0) if floor.ulps <= RELATIVE_ULPS else math.inf
 
     spread = (CONDITIONING if functions else 0.0) if not narrow else 1.0
-    slope, least = (FUNCTIONS * u, 0.0 if known else FUNCTIONS * u * rms) if functions else (0.0, 0.0)
+    slope = FUNCTIONS * u if functions else 0.0
+    least = slope * hidden * rms
     count = terms if terms is not None else (UNKNOWN_TERMS if not known else 1.0)
     if terms is None and known:
         spread = max(spread, ORDER * UNKNOWN_ORDER)
@@ -281,7 +284,8 @@ def noise_of(
         slope = max(slope, DEVIATIONS * deviation / math.sqrt(3))
         least = max(least, DEVIATIONS * deviation / math.sqrt(2) * rms)
         if floor is not None and floor.rms > 0 and not narrow:
-            spread = max(spread, ORDER * max(1.0, deviation / math.sqrt(2) * rms / floor.rms))
+            ratio = deviation / math.sqrt(2) * rms / floor.rms
+            spread = max(spread, ORDER * min(max(1.0, ratio), math.sqrt(count)))
     if chained:
         spread = max(spread, CHAINED)
     return Noise(

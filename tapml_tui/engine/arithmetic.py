@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from tapml_tui.backends.protocol import Call, CallArgument, Unit, UnitInput
-from tapml_tui.compare.arithmetic import Arithmetic, attention, terms_of
+from tapml_tui.compare.arithmetic import Arithmetic, attention, exponentials, normalisation, terms_of
 
 _LAST_OF_FIRST = frozenset(["linear", "mm", "bmm", "matmul", "dot", "vdot", "mv", "inner"])
 _LAST_OF_SECOND = frozenset(["addmm", "baddbmm", "addbmm", "addmv"])
@@ -19,9 +19,11 @@ _TRANSPOSED = frozenset(["conv_transpose1d", "conv_transpose2d", "conv_transpose
 _ATTENTION = frozenset(["scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu"])
 _SUMS = frozenset(["sum", "nansum", "mean", "nanmean", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "trace"])
 _POOLS = frozenset(["avg_pool1d", "avg_pool2d", "avg_pool3d"])
-_ALONG = {"cumsum": False, "cumprod": False, "softmax": True, "_softmax": True, "log_softmax": True}
-"""One result per element, out of all that lie along an axis (argument 1); and whether functions are computed."""
+_RUNNING = frozenset(["cumsum", "cumprod"])
+_EXPONENTIALS = frozenset(["softmax", "_softmax", "log_softmax", "_log_softmax", "logsumexp", "logcumsumexp"])
 _NORMALISED_SHAPE = {"layer_norm": 1, "native_layer_norm": 1, "rms_norm": 1, "_fused_rms_norm": 1}
+_STATISTICS = frozenset(["batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"])
+"""Normalised by what was measured before."""
 # fmt: off
 _SIMPLE = frozenset([
     "_to_copy", "abs", "add", "amax", "amin", "cat", "clamp", "clamp_max", "clamp_min", "clone", "copy",
@@ -53,30 +55,32 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], size: Size = unknown_size
     shapes = [_shape(unit, argument) for argument in call.args]
     first, second = (*shapes, (), ())[:2]
     if name in _LAST_OF_FIRST:
-        return Arithmetic(_extent(first, -1), functions=False)
+        return Arithmetic(_extent(first, -1), False)
     if name in _LAST_OF_SECOND:
-        return Arithmetic(_extent(second, -1), functions=False)
+        return Arithmetic(_extent(second, -1), False)
     if name in _CONVOLUTIONS or name in _TRANSPOSED:
         outer = _extent(second, 0 if name in _CONVOLUTIONS else 1)
-        return Arithmetic(max(1.0, math.prod(second) / outer), functions=False)
+        return Arithmetic(max(1.0, math.prod(second) / outer), False)
     if name in _ATTENTION:
         return attention(first, second, _scores(call, first, size))
     if name in _NORMALISED_SHAPE:
         normalised = call.args[1] if len(call.args) > 1 else ()
         sizes = normalised if isinstance(normalised, tuple) else ()
-        return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))))
-    if name in _ALONG:
+        return normalisation(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))))
+    if name in _STATISTICS:
+        return normalisation(1.0)
+    if name in _RUNNING or name in _EXPONENTIALS:
         axis = dict(call.kwargs).get("dim", call.args[1] if len(call.args) > 1 else None)
         terms = _extent(first, axis) if isinstance(axis, int) else float(max(1, math.prod(first)))
-        return Arithmetic(terms, _ALONG[name]) if _ALONG[name] else Arithmetic(terms, functions=False, hidden=0.0)
+        return Arithmetic(terms, False, 0.0) if name in _RUNNING else Arithmetic(exponentials(terms))
     if name in _SUMS:
-        return Arithmetic(terms_of([first], output), functions=False, hidden=0.0)
+        return Arithmetic(terms_of([first], output), False, 0.0)
     if name in _POOLS:
         window = call.args[1] if len(call.args) > 1 else 1
         sizes = window if isinstance(window, tuple) else (window,)
-        return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), functions=False, hidden=0.0)
+        return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), False, 0.0)
     if name in _SIMPLE:
-        return Arithmetic(1.0, functions=False)
+        return Arithmetic(1.0, False)
     return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))
 
 
