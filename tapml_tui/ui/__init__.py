@@ -56,6 +56,7 @@ def run(
 
     from tapml_tui.backends.launch import late_backends
     from tapml_tui.engine import Engine
+    from tapml_tui.engine.exhibits import Origin
     from tapml_tui.headless.exits import CommandError
     from tapml_tui.headless.tolerances import tolerances_for
     from tapml_tui.ui.app import DebuggerApp
@@ -76,8 +77,17 @@ def run(
                 remedy=f"start it in a terminal; `tapml-tui check {shlex.quote(str(trace_path))}` needs none",
             )
         run_path = Path(session) if session is not None else None
+        lower = os.path.abspath(options.lower) if options.lower else ""
+        origin = Origin(options.target, options.device or "", lower)
         overrides, _ = tolerances_for(str(trace_path), tolerances)
-        engine = Engine(trace, late_backends(options), on_event=inbox.put, run_path=run_path, overrides=overrides)
+        engine = Engine(
+            trace,
+            late_backends(options),
+            on_event=inbox.put,
+            run_path=run_path,
+            origin=origin,
+            overrides=overrides,
+        )
         try:
             app = DebuggerApp(engine, inbox, who())
             return app.run(mouse=mouse) or app.return_code or 0

@@ -155,6 +155,15 @@ ACTIONS: tuple[Action, ...] = (
         footer="worst",
     ),
     Action("worst_previous", "p", "Previous worst element", "Back through the worst elements.", _FIND),
+    Action("next_overflow", "", "Next overflow", "Go to the next operator that float16 is too narrow for.", _FIND),
+    Action(
+        "export",
+        "e",
+        "Export as a test",
+        "Write the selected kernel out as a pytest that fails without this program.",
+        _WHOLE,
+        footer="export",
+    ),
     Action(
         "blame",
         "B",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tapml_tui.compare.diagnosis import Diagnosis
+    from tapml_tui.compare.forecast import Largest
     from tapml_tui.compare.worst import WorstElement
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
@@ -36,6 +37,7 @@ class Findings:
         across: The same of its columns.
         decades: How many absolute errors are in [10**k, 10**(k + 1)), by k.
         equal: How many elements do not differ.
+        overflow: The largest magnitude that the operator meets, if half precision is too narrow for it.
     """
 
     output: int
@@ -47,6 +49,7 @@ class Findings:
     across: tuple[str, int] = ("", 0)
     decades: Mapping[int, int] = field(default_factory=dict)
     equal: int = 0
+    overflow: Largest | None = None
 
 
 class Cache:
@@ -78,25 +81,20 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     """
     from tapml_tui.compare.diagnosis import diagnose  # not before the first paint
     from tapml_tui.compare.worst import worst_elements
-    from tapml_tui.ui import error_map
+    from tapml_tui.ui import error_map, overflow
 
     reference, actual = engine.reference(result.node, output), engine.actual(result.node, output)
     comparison = result.outputs[output].comparison
     if reference is None or actual is None or comparison is None or reference.shape != actual.shape:
         return None
-    allowed = comparison.floor
-
-    def law(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.full_like(magnitude, max(allowed, 1e-300))
-
-    exact = comparison.floor_origin == "exact"
+    law = comparison.law.allowance if comparison.law is not None else None
     blocks = error_map.blocks(reference, actual, MAP_ROWS, MAP_COLUMNS)
     diagnosis = None
     if not comparison.passed:
         diagnosis = diagnose(
             reference,
             actual,
-            allowance=0.0 if exact else law,
+            allowance=0.0 if law is None else law,
             inputs=[one.actual for one in engine.inputs(result.node) if one.actual is not None],
             operator=engine.graph.op(result.node),
         )
@@ -105,14 +103,16 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     equal = int((error == 0).sum())
     powers, counts = np.unique(np.floor(np.log10(error[error > 0])).astype(int), return_counts=True)
     leading = len(reference.shape) - 1
+    size = overflow.of_node(engine, result.node)
     return Findings(
         output,
         reference.shape,
         diagnosis,
-        worst_elements(reference, actual, WORST, None if exact else law),
-        None if blocks is None else blocks / max(allowed, 1e-300),
+        worst_elements(reference, actual, WORST, law),
+        None if blocks is None else blocks / max(comparison.floor, 1e-300),
         (f"axes 0-{leading - 1}" if leading > 1 else "axis 0", math.prod(reference.shape[:-1])),
         (f"axis {leading}", reference.shape[-1] if reference.shape else 1),
         dict(zip(powers.tolist(), counts.tolist(), strict=True)),
         equal,
+        size if overflow.overflows(size) else None,
     )

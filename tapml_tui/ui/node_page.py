@@ -48,6 +48,9 @@ def of_node(engine: Engine, node: int, room: Room, findings: Findings | None = N
         content += _numbers(comparison, findings, room.width)
         content += _others(result, shown, room.width)
     content += _also(result)
+    if findings is not None and findings.overflow is not None:
+        size = numbers.scientific(findings.overflow.magnitude)
+        content.append([(lines.shorten(f"! would overflow float16: {size}", room.width), theme.UNSUPPORTED)])
     tail = _tail(engine, result, room.width)
     if findings is not None and comparison is not None:
         content += _pictures(findings, comparison, room, len(content) + len(tail))

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from tapml_tui.backends.protocol import BackendStatus, Call, State, TensorSpec, Unit
+from tapml_tui.compare.noise import Tolerance
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine import commands as c
 from tapml_tui.engine.events import Changed, Counts, NodeResult, OutputResult, Snapshot, StopReason
 from tapml_tui.engine.table import BREAKPOINT, STATUSES, NodeTable
-from trace_format.model import Case, GraphInput, InputKind, Node, SourceLine
+from trace_format.model import Case, GraphInput, InputKind, Node, SourceLine, Value
 from trace_format.outline import build_outline, path_parts
 
 
@@ -100,6 +101,7 @@ class ScriptedEngine:
             graphs=[self.graph],
             damage=(),
             complete=True,
+            value=lambda case, ref: Value("float32", (1, 4, 8, 128), peak=4.0, rms=1.0),
         )
         self.table = NodeTable(len(self.graph), self.backend_ids)
         self.table.backend[:] = 1
@@ -143,6 +145,7 @@ class ScriptedEngine:
             max_rel=1e-6 * factor,
             worst=(0, 3, 7, 96),
             worst_values=(0.19, 0.0),
+            law=Tolerance(2.4e-7, 0.0, "float64"),
         )
         output = OutputResult(TensorSpec("float32", (1, 4, 8, 128)), "k", None, comparison)
         self.results[node] = NodeResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from textual.worker import get_current_worker
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.table import STATUSES, VERDICTS
@@ -64,6 +65,30 @@ class Finding(Asks):
         if pane.position is not None:
             pane.focus()
         self.say(answer)
+
+    def action_next_overflow(self) -> None:
+        """Go to the next operator that would overflow in half precision: a thread looks for it."""
+        engine, tree = self.engine, self.tree_view
+        graph, after = engine.graph, tree.span[0] - (tree.node is None)
+
+        def look() -> None:
+            from tapml_tui.ui.overflow import next_overflow
+
+            found = next_overflow(engine, after)
+            if not get_current_worker().is_cancelled:
+                self.app.call_from_thread(arrive, found)
+
+        def arrive(found: int | None) -> None:
+            if self.engine.graph is not graph:
+                return
+            if found is None:
+                self.say("No operator would overflow in float16 with the recorded values.")
+            else:
+                tree.select_node(found)
+                self.say(f"{graph.node_id(found)} would overflow in float16: 3 Output says by how much.")
+
+        self.say("Looking for values beyond float16 …")
+        self.run_worker(look, thread=True, exclusive=True, group="overflow", exit_on_error=False)
 
     def action_to_cursor(self) -> None:
         """Select the next operator to execute."""

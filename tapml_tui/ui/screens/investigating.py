@@ -67,6 +67,21 @@ class Investigating(Asks):
         else:
             self.app.push_screen(TextScreen("migration", lambda width: reports.ledger(entries, width)))
 
+    async def action_export(self) -> None:
+        """Write the selected kernel out as a test."""
+        node = self._node("a path is no kernel")
+        if node is not None:
+            from tapml_tui.export.writing import file_name
+
+            default = file_name(self.tree_view.outline.graph.node_id(node))
+            await self._line("write test to", "FILE.py", lambda file: self._write(node, file), default)
+
+    def _write(self, node: int, file: str) -> None:
+        if file.endswith(".py"):
+            self._submit(c.Export(node, file))
+        else:
+            self.say("No test was written: its name must end in .py.")
+
     # What the user states
 
     def _node(self, what: str) -> int | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from tapml_tui.ui import actions, lines, numbers, theme, values
+from tapml_tui.ui import actions, lines, numbers, overflow, theme, values
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.values import Summary, Window
 from tapml_tui.ui.widgets.pane import Pane
@@ -53,6 +53,7 @@ class Loaded:
     summaries: tuple[tuple[str, Summary], ...]
     window: Window
     problem: str = ""
+    aside: tuple[Line, ...] = ()
 
 
 class TensorPane(Pane):
@@ -81,6 +82,10 @@ class TensorPane(Pane):
     def pairs(self, node: int) -> tuple[Pair, ...]:
         """The tensors of a node. Called in a thread."""
         raise NotImplementedError
+
+    def aside(self, node: int) -> list[Line]:
+        """What else there is to say of a node, under the summaries. Called in a thread."""
+        return []
 
     def update_lines(self, *, same: bool) -> None:
         """Look at the subject anew, in a thread."""
@@ -123,7 +128,8 @@ class TensorPane(Pane):
             axis = view.axis if view.axis >= 0 else len(shape) - 1
             window = values.read_window(pair.reference, pair.actual, view.position, axis, rows)
             labels = tuple(each.label for each in pairs)
-            return Loaded(labels, pair.spec, summaries, window, "" if summaries else "no values are here yet")
+            problem = "" if summaries else "no values are here yet"
+            return Loaded(labels, pair.spec, summaries, window, problem, tuple(self.aside(node)))
         except Exception as error:  # A damaged block, a file that went away: it is data, said in the pane.
             self.log.error(error)
             return Loaded((), "", (), nothing, f"cannot be read: {error}")
@@ -145,6 +151,7 @@ class TensorPane(Pane):
             content.append([(loaded.spec, theme.TEXT)])
         for name, summary in loaded.summaries:
             content += values.describe(summary, name=name)
+        content += loaded.aside
         if loaded.problem:
             return [*content, *lines.wrap(loaded.problem, self.room, theme.DIM)]
         return [*content, [], *values.draw(loaded.window, self.room)]
@@ -230,6 +237,10 @@ class OutputPane(TensorPane):
             )
             for index, spec in enumerate(specs)
         )
+
+    def aside(self, node: int) -> list[Line]:
+        """How much room is left in narrower types."""
+        return overflow.line(overflow.of_node(self.engine, node))
 
     def _worst(self) -> tuple[int, ...]:
         """Where the error is largest, if the node was compared."""
