@@ -14,6 +14,7 @@ from tapml_tui.backends.protocol import Operand
 from tapml_tui.engine.commands import Mode, RunNodes, SelectCase, SetBackend, SetMode
 from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.units import Binding, bind, not_comparable
+from tapml_tui.engine.values import References
 from tests.engine.toys import Driver
 from tests.faults.arithmetic import FREEDOM
 from tests.faults.faults import Site
@@ -48,19 +49,6 @@ class Kernel:
     variant: Variant
 
 
-def places(trace: Trace, case: int) -> dict[str, list[Place]]:
-    """The nodes that have an operator of the suite, by operator."""
-    found: dict[str, list[Place]] = {}
-    graph = trace.graphs[trace.cases[case].graph]
-    for node in range(len(graph)):
-        operator = graph.op(node).rpartition(".")[0]
-        binding = bind(trace, case, node) if operator in FREEDOM else None
-        if isinstance(binding, Binding) and _fits(binding):
-            place = Place(Site(operator, binding.unit), case, node, graph.node_id(node))
-            found.setdefault(operator, []).append(place)
-    return dict(sorted(found.items()))
-
-
 def _fits(binding: Binding) -> bool:
     unit = binding.unit
     size = sum(int(np.prod(spec.shape)) * (2 if "16" in spec.dtype else 4) for spec in unit.inputs)
@@ -76,10 +64,27 @@ class Bench:
     seed: str
     case: int
 
+    def __post_init__(self) -> None:
+        self._references = References(self.trace)
+
     @property
     def trace(self) -> Trace:
         """What was carved."""
         return self.driver.engine.trace
+
+    def places(self) -> dict[str, list[Place]]:
+        """The nodes with an operator of the suite, by operator; what overflowed in the model itself is left out."""
+        found: dict[str, list[Place]] = {}
+        engine = self.driver.engine
+        for node in range(len(engine.graph)):
+            operator = engine.graph.op(node).rpartition(".")[0]
+            binding = bind(self.trace, self.case, node) if operator in FREEDOM else None
+            if isinstance(binding, Binding) and _fits(binding):
+                reference = engine.reference(node, 0)
+                if reference is not None and np.isfinite(reference.astype(np.float32)).all():
+                    site = Site(operator, binding.unit)
+                    found.setdefault(operator, []).append(Place(site, self.case, node, engine.graph.node_id(node)))
+        return dict(sorted(found.items()))
 
     def go(self, mode: Mode, placed_on: str) -> None:
         """Into a mode, every node on one side."""
@@ -109,18 +114,19 @@ class Bench:
             raise RuntimeError(f"{self.driver.engine.graph.node_id(node)}: {self.result(node)}")
         return reference, actual
 
-    def memory(self, place: Place) -> Operand:
-        """What an earlier call left: the value of the same node in another case."""
-        spec = place.site.unit.outputs[0]
+    def earlier(self, node: int) -> list[np.ndarray]:
+        """The value of the same node in other cases, of the same shape."""
+        here, found = self.trace.value(self.case, NodeRef(node, 0)), []
         for case in range(len(self.trace.cases)):
-            value = self.trace.value(case, NodeRef(place.node, 0))
-            if case != self.case and (value.shape, value.dtype) == (spec.shape, spec.dtype):
-                self.driver.do(SelectCase(case))
-                array = self.driver.engine.reference(place.node, 0)
-                self.driver.do(SelectCase(self.case))
-                assert array is not None
-                return self.target.operand(array, spec.dtype)
-        raise LookupError(f"no other case of {place}")
+            value = self.trace.value(case, NodeRef(node, 0))
+            array = self._references.array(value) if case != self.case else None
+            if array is not None and (value.shape, value.dtype) == (here.shape, here.dtype):
+                found.append(array)
+        return found
+
+    def memory(self, place: Place) -> Operand:
+        """What an earlier call left."""
+        return self.target.operand(self.earlier(place.node)[0], place.site.dtype)
 
     def fault(self, kind: str, place: Place, numbers: Sequence[float], memory: Operand) -> Variant:
         """A wrong kernel: what is drawn in it depends on place and seed; numbers as `kernels.py` says."""

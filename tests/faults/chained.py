@@ -10,7 +10,6 @@ from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tests.faults.arithmetic import benign
 from tests.faults.bench import Bench, Kernel, Place
-from tests.faults.isolated import diagnosis_of
 from tests.faults.peers import judged
 from tests.faults.placing import Variant
 from tests.faults.records import BENIGN, Record, largest_error
@@ -84,7 +83,6 @@ class Chain:
             factor=result.factor,
             peers=judged(reference, actual),
             envelopes=largest_error(reference, actual) / unit,
-            diagnosis=diagnosis_of(result),
             note=f"{kernel.place} {result.verdict} {result.reason}",
         )
 

@@ -81,7 +81,7 @@ def tail_tile(making: Making) -> Element:
 
 def every_kth(making: Making) -> Element:
     """Every k-th column was never written: a lane of a vector."""
-    step = making.draw.choice([k for k in (2, 3, 4, 5, 7, 8, 16) if k <= making.shape[-1] // 2])
+    step = making.draw.choice([k for k in (2, 3, 4, 5, 7, 8, 16) if k <= making.shape[-1] // 4])
     lane = making.draw.randrange(step)
     return _inside(making, lambda *i: i[-1] % step == lane, making.background())
 
@@ -169,9 +169,9 @@ def overflow(making: Making) -> Element:
 
 
 def _last(making: Making, bad: Element) -> Element:
-    """The last elements in memory, as large a part of all as the strength says, one at least."""
+    """The last elements in memory, as many as the share says, one at least."""
     count = math.prod(making.shape)
-    first = number(count) * (number(1) - making.numbers[0])
+    first = number(count) * (number(1) - making.numbers[3])
     return _inside(
         making,
         lambda *i: tirx.any(_flat(i, making.shape).astype(COMPUTE) >= first, _flat(i, making.shape) == count - 1),

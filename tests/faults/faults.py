@@ -35,6 +35,11 @@ class Site:
         return self.unit.outputs[0].dtype
 
     @property
+    def moves(self) -> bool:
+        """Whether it only moves values: there is nothing to round."""
+        return self.operator in MOVES
+
+    @property
     def sums(self) -> bool:
         """Whether it sums."""
         return FREEDOM[self.operator].sums
@@ -74,7 +79,7 @@ class Kind:
 
     Attributes:
         fits: Where it makes sense.
-        words: Diagnoses (`compare.diagnosis.Kind` by value) that say what it is; () if there are no words for it.
+        words: Diagnoses (`tapml_tui.compare.diagnosis.Kind`) that say what it is; () if there are none.
         faint: The same where it is blended with the right result: a sign that is a tenth wrong is a scale.
         region: Its strength is not how wrong the elements are but how many of them: an Inf has no strength.
         memory: It shows what lay in memory before.
@@ -82,42 +87,47 @@ class Kind:
 
     fits: Callable[[Site], bool] = _anywhere
     words: tuple[str, ...] = ()
-    faint: tuple[str, ...] | None = None
+    faint: tuple[str, ...] = ()
     region: bool = False
     memory: bool = False
 
 
+# The last of something is a tail of one; what was never written, or is another's, is said to be so or to be there.
+_PART = ("slice", "slice_scale", "tail", "unwritten", "stale", "periodic")
+_TAIL = ("tail", "unwritten", "stale", "slice")
+_MOVED = ("permuted", "transposed", "shifted")
+
 KINDS: dict[str, Kind] = {
-    "scale": Kind(lambda site: site.operator not in MOVES),
-    "offset": Kind(),
-    "tail_rows": Kind(_tile(-2), memory=True),
-    "tail_columns": Kind(_tile(-1), memory=True),
-    "tail_tile": Kind(_tile(-1, -2), memory=True),
-    "every_kth": Kind(_tile(-1), memory=True),
-    "one_row": Kind(lambda site: len(site.shape) > 1, memory=True),
-    "one_head": Kind(lambda site: site.operator in HEADS and len(site.shape) == 4, memory=True),
-    "one_channel": Kind(lambda site: site.operator not in MOVES, memory=True),
-    "one_batch": Kind(lambda site: site.shape[0] > 1, memory=True),
-    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1),
-    "permuted": Kind(lambda site: any(size % 2 == 0 for size in site.shape)),
-    "shifted": Kind(lambda site: len(site.shape) > 1 and max(site.shape[-2:]) > 2),
-    "wrong_axis": Kind(_axis),
-    "sign": Kind(lambda site: site.operator not in ("aten.embedding", "aten.where")),
-    "saturated": Kind(),
-    "overflow": Kind(region=True),
-    "nan_row": Kind(region=True),
-    "uninitialised": Kind(region=True),
-    "low_precision": Kind(lambda site: site.sums),
-    "truncated": Kind(lambda site: site.operator not in MOVES),
-    "stale": Kind(memory=True),
-    "mask_missing": Kind(_of("aten.where", "aten.scaled_dot_product_attention")),
-    "mask_inverted": Kind(_of("aten.where", "aten.scaled_dot_product_attention")),
-    "last_terms": Kind(lambda site: site.sums),
-    "no_bias": Kind(_bias),
-    "no_scale": Kind(_of(*NORMS, "aten.scaled_dot_product_attention")),
-    "epsilon": Kind(_of(*NORMS)),
-    "wrong_index": Kind(_index),
-    "wrong_formula": Kind(_of("aten.conv2d", "aten.gelu", "aten.silu", "aten.tanh")),
+    "scale": Kind(lambda site: not site.moves, ("scale",), ("scale",)),
+    "offset": Kind(words=("offset",), faint=("offset",)),
+    "tail_rows": Kind(_tile(-2), _TAIL, _TAIL, memory=True),
+    "tail_columns": Kind(_tile(-1), _TAIL, _TAIL, memory=True),
+    "tail_tile": Kind(_tile(-1, -2), _TAIL, _TAIL, memory=True),
+    "every_kth": Kind(lambda site: site.shape[-1] >= 8, ("periodic",), ("periodic",), memory=True),
+    "one_row": Kind(lambda site: len(site.shape) > 1, _PART, _PART, memory=True),
+    "one_head": Kind(lambda site: site.operator in HEADS and len(site.shape) == 4, _PART, _PART, memory=True),
+    "one_channel": Kind(lambda site: not site.moves, _PART, _PART, memory=True),
+    "one_batch": Kind(lambda site: site.shape[0] > 1, _PART, _PART, memory=True),
+    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1, _MOVED),
+    "permuted": Kind(lambda site: any(size % 2 == 0 for size in site.shape), _MOVED),
+    "shifted": Kind(lambda site: len(site.shape) > 1 and max(site.shape[-2:]) > 2, ("shifted",)),
+    "wrong_axis": Kind(_axis, ("wrong_axis",)),
+    "sign": Kind(lambda site: site.operator not in ("aten.embedding", "aten.where"), ("sign",), ("scale",)),
+    "saturated": Kind(words=("saturated",)),
+    "overflow": Kind(words=("overflow",), faint=("overflow",), region=True),
+    "nan_row": Kind(words=("nan",), faint=("nan",), region=True),
+    "uninitialised": Kind(words=("uninitialised",), region=True),
+    "low_precision": Kind(lambda site: site.sums, ("low_precision", "cast")),
+    "truncated": Kind(lambda site: not site.moves, ("cast", "low_precision", "nan", "overflow")),
+    "stale": Kind(words=("stale",), memory=True),
+    "mask_missing": Kind(_of("aten.where", "aten.scaled_dot_product_attention"), ("mask", "stale")),
+    "mask_inverted": Kind(_of("aten.where", "aten.scaled_dot_product_attention"), ("mask",)),
+    "last_terms": Kind(lambda site: site.sums, ("missing_term",)),
+    "no_bias": Kind(_bias, ("bias",), ("bias",)),
+    "no_scale": Kind(_of(*NORMS, "aten.scaled_dot_product_attention"), ("slice_scale",)),
+    "epsilon": Kind(_of(*NORMS), ("slice_scale",)),
+    "wrong_index": Kind(_index, ("wrong_index", "shifted")),
+    "wrong_formula": Kind(_of("aten.conv2d", "aten.gelu", "aten.silu", "aten.tanh"), ("formula", "saturated")),
 }
 
 

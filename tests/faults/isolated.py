@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapml_tui.backends.protocol import Operand
+from tapml_tui.compare.diagnosis import diagnose
 from tapml_tui.compare.result import Status
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult
@@ -15,7 +16,7 @@ from tests.faults.bench import Bench, Kernel, Place
 from tests.faults.faults import KINDS
 from tests.faults.peers import judged
 from tests.faults.placing import Variant
-from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, PERCENT, Record, largest_error
+from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, PERCENT, Record, largest_error, neighbours
 
 # How many of the elements a fault has that is a region, and has no strength: a fifth, one in a hundred, one.
 _REGIONS = {GROSS: 0.2, PERCENT: 0.01, EIGHTFOLD: 0.0}
@@ -37,7 +38,7 @@ def prepare(bench: Bench, plans: Sequence[Plan]) -> None:
     for plan in plans:
         unit, memory = plan.place.site.unit, bench.memory(plan.place)
         pairs += [(unit, Variant(f"benign_{name}")) for name in plan.benign]
-        pairs += [(unit, bench.fault(kind, plan.place, (0.0, 0.0, 0.0), memory)) for kind in plan.kinds]
+        pairs += [(unit, bench.fault(kind, plan.place, (0.0, 0.0, 0.0, 0.0), memory)) for kind in plan.kinds]
     bench.target.prepare_variants(pairs)
 
 
@@ -77,7 +78,7 @@ class _Judging:
         """One kind at its three strengths; what is by nature weaker than one of them does not have it."""
         if KINDS[kind].region:
             for strength, part in _REGIONS.items():
-                kernel = self._wrong(kind, strength, part, part, memory)
+                kernel = self._wrong(kind, strength, 1.0, part, memory)
                 yield kernel, self._run(kernel)[0]
             return
         kernel = self._wrong(kind, GROSS, 1.0, _CLIPPED, memory)
@@ -91,7 +92,7 @@ class _Judging:
     def _wrong(self, kind: str, strength: str, blend: float, above: float, memory: Operand) -> Kernel:
         """A wrong kernel; `above` is the share of the elements that lie above the level that it gets."""
         level = np.quantile(self._magnitudes, 1.0 - above)
-        variant = self._bench.fault(kind, self._place, (blend, self._rms, level), memory)
+        variant = self._bench.fault(kind, self._place, (blend, self._rms, level, above), memory)
         return Kernel(self._place, kind, strength, variant)
 
     def _run(self, kernel: Kernel) -> tuple[Record, float]:
@@ -102,24 +103,37 @@ class _Judging:
         if result.status not in (Status.PASSED, Status.FAILED):
             raise RuntimeError(f"{kernel.variant.overload} at {self._place}: {result.reason} {result.detail}")
         reference, actual = self._bench.arrays(node)
-        error = largest_error(reference, actual)
-        unit = self._envelope if kernel.strength != BENIGN else 1.0
+        error, site = largest_error(reference, actual), self._place.site
         return Record(
             mode="isolated",
-            operator=self._place.site.operator,
-            dtype=self._place.site.dtype,
+            operator=site.operator,
+            dtype=site.dtype,
             kind=kernel.kind,
             strength=kernel.strength,
             found=result.status is Status.FAILED,
             factor=result.factor,
             peers=judged(reference, actual),
-            envelopes=error / unit if unit else np.inf if error else 0.0,
-            diagnosis=diagnosis_of(result),
+            envelopes=self._envelopes(reference, actual, error),
+            diagnosis=diagnosis_of(self._bench, result),
             note=str(self._place),
         ), error
 
+    def _envelopes(self, reference: np.ndarray, actual: np.ndarray, error: float) -> float:
+        if not self._place.site.moves and neighbours(reference, actual):
+            return 0.0
+        return error / self._envelope if self._envelope else np.inf if error else 0.0
 
-def diagnosis_of(result: NodeResult) -> str:
+
+def diagnosis_of(bench: Bench, result: NodeResult) -> str:
     """The kind of wrong that is named first, "" if nothing is said."""
-    diagnosis = getattr(result, "diagnosis", None)
-    return str(diagnosis.kind) if diagnosis is not None else ""
+    comparison, engine = result.outputs[0].comparison, bench.driver.engine
+    if result.status is not Status.FAILED or comparison is None:
+        return ""
+    found = diagnose(
+        *bench.arrays(result.node),
+        allowance=comparison.law.allowance if comparison.law is not None else 0.0,
+        inputs=[view.reference for view in engine.inputs(result.node) if view.reference is not None],
+        operator=engine.graph.op(result.node),
+        stale=bench.earlier(result.node),
+    )
+    return str(found.kind) if found is not None else ""

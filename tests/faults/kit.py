@@ -41,11 +41,19 @@ class Kit:
         kind, numbers = self.how.order
         return getattr(self, f"_{kind}")(tuple(shape), max(1, terms - self.how.dropped), term, *numbers)
 
-    def dot(self, shape: Sequence[int], terms: int, left: Term, right: Term) -> Any:
-        """As `sum`, of products; fused multiply-adds are one after the other."""
-        if not self.how.fused:
+    def dot(self, shape: Sequence[int], terms: int, left: Term, right: Term, *, halves: bool = True) -> Any:
+        """As `sum`, of products; fused multiply-adds are one after the other.
+
+        `halves`: where the arithmetic rounds to half precision once on the way, it does so after half of the terms.
+        """
+        if self.how.fused:
+            return _reduced(_adding(COMPUTE), tuple(shape), terms, lambda i, k: _exact(left(i, k), right(i, k)))
+        if not (halves and self.how.half_step):
             return self.sum(shape, terms, lambda i, k: left(i, k) * right(i, k))
-        return _reduced(_adding(COMPUTE), tuple(shape), terms, lambda i, k: _exact(left(i, k), right(i, k)))
+        middle = terms // 2
+        first = self.sum(shape, middle, lambda i, k: left(i, k) * right(i, k))
+        second = self.sum(shape, terms - middle, lambda i, k: left(i, k + middle) * right(i, k + middle))
+        return te.compute(tuple(shape), lambda *i: self.step(first(*i)) + second(*i), name="halves")
 
     def _sequential(self, shape: Index, terms: int, term: Term) -> Any:
         return _reduced(_adding(self.how.accumulate), shape, terms, term)
@@ -159,7 +167,8 @@ def _moved(value: Any, way: str) -> Any:
     by = {"more": tirx.const(3, "int32"), "less": tirx.const(-3, "int32"), "mixed": hashed % 7 - 3}[way]
     size = te.abs(value)
     moves = tirx.all(size > _number(1e-30), size < _number(1e30), size != _number(1))
-    return te.if_then_else(moves, tirx.reinterpret(COMPUTE, bits + by), value)
+    edge = (bits | tirx.const(0x7FFFFF, "int32")) + 1  # beyond the next power of two units are twice as large
+    return te.if_then_else(moves, tirx.reinterpret(COMPUTE, tirx.min(bits + by, edge)), value)
 
 
 _DOUBLE: dict[str, Callable[[Any], Any]] = {
@@ -184,12 +193,12 @@ def _polynomial(x: Any, coefficients: Sequence[float]) -> Any:
 
 def _fast_exp(x: Any) -> Any:
     """2**n * polynomial, the argument reduced in two steps (Cephes expf)."""
-    x = tirx.max(tirx.min(x, _number(88.0)), _number(-87.0))
+    tiny, x = x < _number(-87.3), tirx.max(tirx.min(x, _number(88.0)), _number(-87.3))
     n = te.floor(x * _number(1.44269504088896341) + _number(0.5))
     r = x - n * _number(0.693359375) - n * _number(-2.12194440e-4)
     series = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
     power = tirx.reinterpret(COMPUTE, (n.astype("int32") + 127) << 23)
-    return (_polynomial(r, series) * r * r + r + _number(1)) * power
+    return te.if_then_else(tiny, _number(0), (_polynomial(r, series) * r * r + r + _number(1)) * power)
 
 
 def _fast_rsqrt(x: Any) -> Any:

@@ -24,7 +24,7 @@ class Making:
         values: Its arguments, `named` those by name.
         good: The healthy result, float32.
         memory: What lay in the output's memory before, in the output's dtype.
-        numbers: [strength, root mean square of the recorded result, a level of its magnitudes].
+        numbers: [strength, root mean square of the recorded result, a level of its magnitudes, share of the elements].
         dtype: Of the output.
         draw: Where it draws from.
     """

@@ -43,6 +43,7 @@ def linear(kit: Kit, x: Any, weight: Any, bias: Any = None) -> Any:
         sizes(x)[-1],
         lambda i, k: kit.read(x, *i[:-1], k),
         lambda i, k: kit.read(weight, i[-1], k),
+        halves=bias is None,
     )
     if bias is None:
         return total
@@ -151,7 +152,10 @@ def mean(kit: Kit, x: Any, dims: Sequence[int], keepdim: bool = False, dtype: ob
     def term(i: Any, k: Any) -> Any:
         return kit.read(x, *(_replaced(i, dim, k) if keepdim else (*i[:dim], k, *i[dim:])))
 
-    return _mean_of(kit, shape, sizes(x)[dim], term)
+    total, count = kit.sum(shape, sizes(x)[dim], term), sizes(x)[dim]
+    if kit.how.route == "reciprocal":
+        return te.compute(shape, lambda *i: kit.step(total(*i)) * number(1.0 / count), name="mean")
+    return te.compute(shape, lambda *i: kit.step(total(*i)) / number(count), name="mean")
 
 
 def cumsum(kit: Kit, x: Any, dim: int, dtype: object = None) -> Any:
@@ -204,10 +208,10 @@ def conv2d(  # noqa: PLR0917
     def kernel(i: Any, k: Any) -> Any:
         return kit.read(weight, i[1], *place(k))
 
-    total = kit.dot(shape, terms, lambda i, k: window(i[0], i[2], i[3], k), kernel)
+    total = kit.dot(shape, terms, lambda i, k: window(i[0], i[2], i[3], k), kernel, halves=bias is None)
     if bias is None:
         return total
-    return te.compute(shape, lambda *i: total(*i) + kit.read(bias, i[1]), name="biased")
+    return te.compute(shape, lambda *i: kit.step(total(*i)) + kit.read(bias, i[1]), name="biased")
 
 
 def gelu(kit: Kit, x: Any, approximate: str = "none") -> Any:
@@ -215,7 +219,7 @@ def gelu(kit: Kit, x: Any, approximate: str = "none") -> Any:
 
     def element(*i: Any) -> Any:
         value = kit.read(x, *i)
-        return number(0.5) * value * (number(1) + kit.function("erf", value * number(math.sqrt(0.5))))
+        return value * kit.step(number(0.5) * (number(1) + kit.function("erf", value * number(math.sqrt(0.5)))))
 
     return te.compute(sizes(x), element, name="gelu")
 
@@ -274,7 +278,7 @@ def attention(  # noqa: PLR0917
         element = kit.read(query, *i[:-1], k)
         return element * factor if early else element
 
-    raw = kit.dot((*outer, rows, columns), width, asked, lambda i, k: kit.read(key, *i[:-2], i[-1], k))
+    raw = kit.dot((*outer, rows, columns), width, asked, lambda i, k: kit.read(key, *i[:-2], i[-1], k), halves=False)
 
     def score(*i: Any) -> Any:
         scaled = raw(*i) if early else raw(*i) * factor
@@ -290,6 +294,7 @@ def attention(  # noqa: PLR0917
         columns,
         lambda i, k: weights(*i[:-1], k),
         lambda i, k: kit.read(value, *i[:-2], k, i[-1]),
+        halves=False,
     )
 
 
@@ -310,7 +315,7 @@ def where(kit: Kit, mask: Any, x: Any, other: float) -> Any:
 
     def element(*i: Any) -> Any:
         at = [place if size > 1 else 0 for place, size in zip(i, sizes(mask), strict=True)]
-        return te.if_then_else(mask(*at), x(*i), tirx.const(other, x.dtype))
+        return te.if_then_else(mask(*at), kit.read(x, *i), number(other))
 
     return te.compute(sizes(x), element, name="chosen")
 

@@ -25,7 +25,8 @@ class Record:
         found: Whether we raise an alarm about it.
         factor: x times the floor.
         peers: The criteria of others that raise one.
-        envelopes: Its largest error, in units of the largest of the benign variants at the same place.
+        envelopes: Its largest error, in units of the largest of the benign variants at the same place; 0 where
+            every element is, or is next to, the recorded one: a rounding that falls the other way.
         diagnosis: The kind that our diagnosis names first, "" if it says nothing.
         note: What is to be said of it besides: where, which node, what else lit up.
         weak: A wrong kernel that is none: its output lies within the benign envelope.
@@ -65,9 +66,19 @@ def faults(records: Iterable[Record]) -> list[Record]:
 
 
 def largest_error(reference: np.ndarray, actual: np.ndarray) -> float:
-    """Max |actual - reference| in float64; infinite where one of them is not finite and the other not the same."""
+    """Largest |actual - reference| in float64; infinite where one of them is not finite and the other not the same."""
+    return float(_errors(reference, actual).max(initial=0.0))
+
+
+def neighbours(reference: np.ndarray, actual: np.ndarray) -> bool:
+    """Whether no element is further from the recorded one than the next number of its dtype."""
+    up = np.nextafter(np.abs(reference), np.array(np.inf, reference.dtype)).astype(np.float64)
+    return bool((_errors(reference, actual) <= up - np.abs(reference.astype(np.float64))).all())
+
+
+def _errors(reference: np.ndarray, actual: np.ndarray) -> np.ndarray:
     one, other = reference.astype(np.float64), actual.astype(np.float64)
     with np.errstate(invalid="ignore"):
         error = np.abs(one - other)
     error[one == other] = 0.0
-    return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf).max(initial=0.0))
+    return np.nan_to_num(error, nan=np.inf, posinf=np.inf)

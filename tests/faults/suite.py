@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tests.faults import carving
 from tests.faults.arithmetic import benign
-from tests.faults.bench import Bench, Kernel, bench_on, places
+from tests.faults.bench import Bench, Kernel, bench_on
 from tests.faults.chained import Chain
 from tests.faults.faults import kinds_at
 from tests.faults.isolated import Plan, judge
@@ -74,7 +74,7 @@ def run(seed: str, folder: Path, amount: Amount, say: Callable[[str], None] = la
 
 
 def _of_trace(bench: Bench, amount: Amount, draw: random.Random) -> list[Record]:
-    found = places(bench.trace, bench.case)
+    found = bench.places()
     plans = []
     for operator in _some(list(found), amount.operators, draw):
         place = draw.choice(found[operator])
