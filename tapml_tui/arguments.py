@@ -123,7 +123,7 @@ def _target(parser: argparse.ArgumentParser) -> None:
         type=_deadline,
         action="append",
         default=[],
-        help="how long connect, convert, compile, run, transfer or reconnect may take; may be given again",
+        help="how long start, connect, convert, compile, run, transfer or reconnect may take; may be given again",
     )
     group.add_argument(
         "--lower", metavar="FILE.py", help="converters of your own, for operators that TVM does not convert"
@@ -205,6 +205,11 @@ def _check(parser: argparse.ArgumentParser) -> None:
         default="isolated",
         help="isolated (default): every operator gets its recorded inputs; chained: it gets what the operators "
         "before it really computed on the target",
+    )
+    parser.add_argument(
+        "--blame",
+        action="store_true",
+        help="where the model's answer is wrong, find a minimal set of operators that breaks it, by runs; chained",
     )
     parser.add_argument("--nodes", metavar="GLOB", help="only operators whose id matches, as '*softmax*'")
     parser.add_argument("--strict", action="store_true", help="an unsupported operator counts as a failure")

@@ -149,7 +149,7 @@ class DeviceLink:
             self._give_up(f"the RPC server could not be started: {error.strerror}")
             return
         server.send({"op": "serve", "key": self._secret, "device": self._address.device})
-        self._arm("server", self._deadlines.connect, server.kill)
+        self._arm("server", self._deadlines.start, server.kill)
 
     def _start_worker(self) -> None:
         self._worker_ready = False
@@ -163,7 +163,7 @@ class DeviceLink:
         except OSError as error:
             self._give_up(f"the device process could not be started: {error.strerror}")
             return
-        self._arm("worker", self._deadlines.connect, worker.kill)
+        self._arm("worker", self._deadlines.start, worker.kill)
 
     def _server_log(self, line: str) -> None:
         """On the thread that reads the log."""

@@ -212,7 +212,7 @@ class Kernels:
                 "folder": str(folder),
             }
         )
-        self._start_timer = self._actor.later(self._deadlines.connect, worker.kill)
+        self._start_timer = self._actor.later(self._deadlines.start, worker.kill)
 
     def _feed(self) -> None:
         """Give the worker as many batches as it works on at a time."""

@@ -108,7 +108,7 @@ def probe_chain(
         yield Probe(link, answer.ok, answer.words, remedy, openness(address))
         if not answer.ok:
             return
-    trying(f"source: starts PyTorch, up to {deadlines.connect + deadlines.run:.0f} s")
+    trying(f"source: starts PyTorch, up to {deadlines.start + deadlines.run:.0f} s")
     yield from _source(source, deadlines)
     yield from _target(target, f"{tvm_target} @{address.text}", deadlines, trying)
 
@@ -135,18 +135,19 @@ def _cache(folder: Path) -> Probe:
 def _source(backend: Backend, deadlines: Deadlines) -> Iterator[Probe]:
     with _Session(backend) as session:
         begun = time.monotonic()
-        reply = session.run(deadlines.connect + deadlines.run)
+        reply = session.run(deadlines.start + deadlines.run)
         yield _result(
             "source", reply, time.monotonic() - begun, "see the message; reinstall PyTorch if it does not load"
         )
 
 
 def _target(backend: Backend, place: str, deadlines: Deadlines, trying: Callable[[str], None]) -> Iterator[Probe]:
-    trying(f"device: {place}, up to {deadlines.connect + 10:.0f} s")
+    trying(f"device: {place}, up to {deadlines.start + deadlines.connect:.0f} s")
     with _Session(backend) as session:
         begun = time.monotonic()
         wanted = (State.READY, State.FAILED, State.MISSING)
-        status = session.wait(lambda r: isinstance(r, BackendStatus) and r.state in wanted, deadlines.connect + 10)
+        patience = deadlines.start + deadlines.connect
+        status = session.wait(lambda r: isinstance(r, BackendStatus) and r.state in wanted, patience)
         ready = isinstance(status, BackendStatus) and status.state is State.READY
         detail = status.detail if isinstance(status, BackendStatus) else "no answer"
         if ready and isinstance(status, BackendStatus):
@@ -154,10 +155,10 @@ def _target(backend: Backend, place: str, deadlines: Deadlines, trying: Callable
         yield Probe("device", ready, detail, "" if ready else refusal(detail).remedy)
         if not ready:
             return
-        trying(f"compiler: up to {deadlines.connect + deadlines.compile:.0f} s")
+        trying(f"compiler: up to {deadlines.start + deadlines.compile:.0f} s")
         begun = time.monotonic()
         session.backend.describe(_UNIT)
-        text = session.wait(lambda r: isinstance(r, KernelText), deadlines.connect + deadlines.compile)
+        text = session.wait(lambda r: isinstance(r, KernelText), deadlines.start + deadlines.compile)
         sections = dict(text.sections) if isinstance(text, KernelText) else {"Error": "no answer"}
         error = sections.get("Error", "").strip().partition("\n")[0]
         remedy = "check --target and --lower; `python -c 'import torch, tvm'` shows whether both load" if error else ""

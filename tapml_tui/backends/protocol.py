@@ -343,6 +343,7 @@ class Backend(Protocol):
 class Deadlines:
     """How long each action may take before its worker is given up, in seconds."""
 
+    start: float = 60.0
     connect: float = 60.0
     convert: float = 60.0
     compile: float = 120.0

@@ -113,7 +113,7 @@ class SourceBackend(ActingBackend):
         except OSError as error:
             self._stop(f"cannot start a process: {error.strerror}")
             return
-        self._watch(self._deadlines.connect, "PyTorch did not load")
+        self._watch(self._deadlines.start, "PyTorch did not load")
 
     def _execute(self, request: Execute) -> None:
         if self._stopped:

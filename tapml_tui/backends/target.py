@@ -19,7 +19,7 @@ from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import NoKernel
 from tapml_tui.backends.kernels import KernelEvents, Kernels
 from tapml_tui.backends.killers import Killer, Killers
-from tapml_tui.backends.operands import request_to_wire, spec_bytes
+from tapml_tui.backends.operands import output_limit, request_to_wire, spec_bytes
 from tapml_tui.backends.protocol import (
     BackendStatus,
     Deadlines,
@@ -203,6 +203,8 @@ class TargetBackend(ActingBackend):
                     "identity": list(kernel.identity),
                     "signature": pending.signature,
                     "label": pending.request.label,
+                    "careful": pending.losses > 0,
+                    "most": output_limit(pending.request.unit),
                     **request_to_wire(pending.request),
                 }
             )

@@ -73,26 +73,27 @@ class _Device:
         execution.enter(Stage.UPLOAD, quick=held and session.has(request["library"]))
         inputs, execution.bytes_up = session.tensors.fetch(operands, session.upload)
         function, identity = request["function"], request["identity"]
-        machine = session.machine(request["library"]) if function else None
+        if function:
+            session.machine(request["library"])
         execution.enter(Stage.RUN)
-        if machine is None:
+        if not function:
             self._hand_on(session, request, execution, [(operands[i], inputs[i]) for i in identity])
             return
         self._note.began(request["signature"], request["label"])
-        # Not `machine[function](*inputs)`: that poisons the session where Relax hands an input back.
-        machine.set_input(function, *inputs)
-        machine.invoke_stateful(function)
-        outputs = machine.get_outputs(function)
-        results = [outputs] if hasattr(outputs, "numpy") else list(outputs)
-        if not session.synchronous:
-            session.device.sync()
-        if len(results) != len(request["result_keys"]):
-            raise ValueError(f"the kernel gave {len(results)} outputs, {len(request['result_keys'])} were recorded")
+        keys = request["result_keys"]
+        results = session.call(request["library"], function, inputs, len(keys), careful=request["careful"])
+        if len(results) != len(keys):
+            raise ValueError(f"the kernel gave {len(results)} outputs, {len(keys)} were recorded")
         sizes = [size_of(result) for result in results]
+        if sum(sizes) > request["most"]:
+            raise ValueError(f"the kernel gave {sum(sizes)} bytes, far more than was recorded: not fetched")
         wanted = [size <= request["fetch_limit"] for size in sizes]
         execution.bytes_down = sum(itertools.compress(sizes, wanted))
-        execution.enter(Stage.FETCH, quick=execution.bytes_down <= _QUICK_FETCH)
-        for key, result, size in zip(request["result_keys"], results, sizes, strict=True):
+        quick = 0 < execution.bytes_down <= _QUICK_FETCH
+        if not (session.synchronous or quick):  # a small fetch waits for the kernel by itself
+            session.device.sync()
+        execution.enter(Stage.FETCH, quick=quick)
+        for key, result, size in zip(keys, results, sizes, strict=True):
             session.tensors.put(key, result, size)
         arrays = [fetch(r, size) if want else None for r, size, want in zip(results, sizes, wanted, strict=True)]
         self._note.ended()

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.tvm]
 X = np.linspace(-1, 1, 8, dtype=np.float32)
 GOOD = unary("aten.relu.default", X)
 LOWER = str(Path(__file__).with_name("faulty_kernels.py"))
-# Loading torch and TVM for the compiler may take long on a busy machine: `connect` bounds that too.
-DEADLINES = Deadlines(connect=120, convert=5, compile=60, run=2, transfer=20)
+# Loading torch and TVM for the compiler may take long on a busy machine.
+DEADLINES = Deadlines(start=120, convert=5, compile=60, run=2, transfer=20)
 
 
 def _start(folder: Path, kernels: Path, deadlines: Deadlines = DEADLINES, **options: object) -> Driver:

@@ -43,7 +43,7 @@ class Lowered:
     """A unit as Relax.
 
     Attributes:
-        module: Function "main" gives a tuple of the unit's outputs; it may come with PrimFuncs.
+        module: Function "main" gives the unit's output, or a tuple of several; it may come with PrimFuncs.
         identity: For each output the input that it is, if that is all that the unit does; else ().
         attempts: (way, message) of the ways that did not work.
         by_user: Whether the user's converter made it.
@@ -112,7 +112,7 @@ def _converted(program: Any, ways: Sequence[tuple[str, Callable[[Any], Any]]]) -
     attempts: list[tuple[str, str]] = []
     for number, (way, prepare) in enumerate(ways):
         try:
-            module = from_exported_program(prepare(program), run_ep_decomposition=False)
+            module = from_exported_program(prepare(program), run_ep_decomposition=False, unwrap_unit_return_tuple=True)
         except Exception as error:  # asserts, KeyErrors and TVM's own: the importer refuses in many ways
             attempts.append((way, "\n".join(messages.of_exception(error))))
             continue
@@ -151,7 +151,8 @@ def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
                     args = [_value(a, inputs, results) for a in call.args]
                     kwargs = {key: _value(a, inputs, results) for key, a in call.kwargs}
                     results.append(_emit(block, build(block, args, kwargs), args, unit))
-                outputs = block.emit_output(relax.Tuple([results[r.call][r.output] for r in unit.results]))
+                given = [results[r.call][r.output] for r in unit.results]
+                outputs = block.emit_output(given[0] if len(given) == 1 else relax.Tuple(given))
             block.emit_func_output(outputs)
         module = block.get()
     except Exception as error:  # the user's code may raise anything
