@@ -24,6 +24,8 @@ _EXPONENTIALS = frozenset(["softmax", "_softmax", "log_softmax", "_log_softmax",
 _NORMALISED_SHAPE = {"layer_norm": 1, "native_layer_norm": 1, "rms_norm": 1, "_fused_rms_norm": 1}
 _STATISTICS = frozenset(["batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"])
 """Normalised by what was measured before."""
+_SCALED = frozenset(["add", "sub", "rsub", "lerp"])
+"""With a third argument these are sums of two products."""
 # fmt: off
 _SIMPLE = frozenset([
     "_to_copy", "abs", "add", "amax", "amin", "cat", "clamp", "clamp_max", "clamp_min", "clone", "copy",
@@ -80,7 +82,7 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], size: Size = unknown_size
         sizes = window if isinstance(window, tuple) else (window,)
         return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), False, 0.0)
     if name in _SIMPLE:
-        return Arithmetic(1.0, False)
+        return Arithmetic(2.0 if name in _SCALED and (call.kwargs or len(call.args) > 2) else 1.0, False)
     return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))
 
 
