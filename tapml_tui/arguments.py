@@ -294,7 +294,7 @@ COMMANDS = {
         "tapml-tui devices --tracker 127.0.0.1:9190",
     ),
     "migrate": Command(
-        "move operators to the target, as long as their tests pass and the answer holds",
+        "move operators to the target, one kind after the other, while the answer holds",
         _migrate,
         "tapml-tui migrate model.trace --target opencl --rpc 127.0.0.1:9090",
     ),

@@ -106,7 +106,8 @@ def _check(args: argparse.Namespace) -> int:
     request = Request(
         trace=args.trace,
         tvm_target=options.target,
-        mode=args.mode,
+        mode="chained" if args.blame else args.mode,
+        blame=args.blame,
         nodes=args.nodes,
         strict=args.strict,
         json=args.json,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapml_tui.backends.protocol import Call, Unit
+from tapml_tui.engine.answering import Answer
 from tapml_tui.engine.events import InputView, NodeResult
 from tapml_tui.engine.executor import Executor
 from tapml_tui.engine.session import Session
@@ -47,6 +48,10 @@ class Reader:
     def result(self, node: int) -> NodeResult | None:
         """What became of a node in the present case and mode, or None if it has not run."""
         return self._session.view.results.get(node)
+
+    def answer(self) -> Answer:
+        """What the model answers in the present case, as far as it was computed; to be asked while nothing runs."""
+        return self._session.answers.judge(self._session.view)
 
     def note(self, node: int) -> str:
         """What the user wrote on a node, or ""."""

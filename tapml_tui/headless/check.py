@@ -48,6 +48,7 @@ class Request:
         junit: File of the JUnit report.
         run: File that keeps the computed values, or None.
         tolerances: File of the user's own tolerances; None: one that lies beside the trace.
+        blame: Whether to find out who breaks the model's answer; chained only.
     """
 
     trace: str
@@ -60,6 +61,7 @@ class Request:
     junit: str | None = None
     run: str | None = None
     tolerances: str | None = None
+    blame: bool = False
 
 
 def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> int:
@@ -172,6 +174,11 @@ def _run(
             report.entries += driver.entries(case)
             if stopped is None and request.mode == Mode.CHAINED:
                 report.end_to_end += driver.end_to_end(case)
+                try:
+                    report.blame += [driver.blame(case)] if request.blame else []
+                except Stop as stop:
+                    stopped = stop
+                    report.ended, report.message = stop.ended, stop.message
         report.targets.append({"backend": TARGET, "target": request.tvm_target, "title": driver.title})
 
 

@@ -14,16 +14,15 @@ from typing import TypeAlias
 from tapml_tui.backends.protocol import LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
-from tapml_tui.engine.commands import Command, Interrupt, RunNodes, SelectCase, SetBackend
-from tapml_tui.engine.end_to_end import cosine, max_abs
+from tapml_tui.engine.commands import Command, FindBlame, Interrupt, RunNodes, SelectCase, SetBackend
 from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
 from tapml_tui.engine.units import Binding, bind, executed
+from tapml_tui.headless.answers import blame_document, output_document
 from tapml_tui.headless.complaints import keep_text
 from tapml_tui.headless.entries import Entry, Subject, entry_of
 from tapml_tui.headless.interrupts import Interrupts
 from tapml_tui.headless.report import Ended
-from trace_format import Trace, TraceError
-from trace_format.model import NodeRef, OutputKind
+from trace_format import Trace
 
 TARGET = "target"
 
@@ -149,28 +148,26 @@ class Driver:
         return [entry for _, (_, entry) in sorted(self._entries.items())]
 
     def end_to_end(self, case: int) -> Iterator[dict[str, object]]:
-        """How far each output of the model is off in the case that was run last."""
+        """How each output of the model is judged in the case that was run last."""
         graph = self._trace.graphs[self._trace.cases[case].graph]
-        for number, output in enumerate(graph.outputs):
-            if not isinstance(output.value, NodeRef) or output.kind not in (OutputKind.USER, OutputKind.STATE):
-                continue
-            yield {
-                "graph": graph.name,
-                "case": self._trace.cases[case].name,
-                "output": number,
-                "name": output.name,
-                **self._distance(output.value),
-            }
+        for verdict in self._engine.answer().outputs:
+            yield {"graph": graph.name, "case": self._trace.cases[case].name, **output_document(verdict)}
 
-    def _distance(self, ref: NodeRef) -> dict[str, object]:
+    def blame(self, case: int) -> dict[str, object]:
+        """Who breaks the answer of the case that was run last.
+
+        Raises:
+            Stop: If the user or the device ends it.
+        """
+        name = self._trace.cases[case].name
         try:
-            reference, actual = self._engine.reference(*ref), self._engine.actual(*ref)
-        except TraceError as error:
-            return {"cosine": None, "max_abs": None, "reason": str(error)}
-        if reference is None or actual is None or reference.shape != actual.shape:
-            reason = "not recorded" if reference is None else "not computed" if actual is None else "of another shape"
-            return {"cosine": None, "max_abs": None, "reason": reason}
-        return {"cosine": cosine(reference, actual), "max_abs": max_abs(reference, actual), "reason": ""}
+            self._ask(FindBlame())
+        except Stop as stop:
+            if stop.ended is not Ended.STOPPED:
+                raise
+            return {"case": name, "sentence": stop.message, "causes": []}
+        report = self._engine.snapshot.blame
+        return blame_document(name, report) if report is not None else {"case": name, "sentence": "", "causes": []}
 
     def _choose(self, case: int) -> list[int]:
         graph = self._trace.graphs[self._trace.cases[case].graph]

@@ -21,6 +21,7 @@ from tapml_tui.engine.commands import Migrate, RunNodes, SelectCase
 from tapml_tui.engine.events import Snapshot
 from tapml_tui.engine.ledger import LedgerEntry, Migration
 from tapml_tui.headless import strict_json
+from tapml_tui.headless.answers import answer_document, measures_of
 from tapml_tui.headless.conversation import Conversation
 from tapml_tui.headless.exits import CommandError, Exit
 from tapml_tui.headless.outputs import STDOUT, whole
@@ -123,37 +124,6 @@ def summary_of(entries: Sequence[LedgerEntry]) -> dict[str, int]:
     return {"signatures": len(entries), **{status.value: counts[status] for status in Migration}}
 
 
-def answer_document(case: str, answer: Answer) -> dict[str, Any]:
-    """The end-to-end verdict of a case as plain data."""
-    return {
-        "case": case,
-        "passed": answer.passed,
-        "reason": answer.reason,
-        "outputs": [
-            {
-                "output": one.output,
-                "name": one.name,
-                "kind": one.kind.value,
-                "passed": one.passed,
-                "reason": one.reason,
-                "measures": [
-                    {
-                        "name": m.name,
-                        "value": m.value,
-                        "threshold": m.threshold,
-                        "at_least": m.at_least,
-                        "holds": m.holds,
-                    }
-                    for m in one.measures
-                ],
-                "cosine": one.cosine,
-                "max_abs": one.max_abs,
-            }
-            for one in answer.outputs
-        ],
-    }
-
-
 def _print(done: Snapshot, answers: Sequence[tuple[str, Answer]], seconds: float, stream: TextIO) -> None:
     console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
     for entry in done.migrated:
@@ -165,6 +135,6 @@ def _print(done: Snapshot, answers: Sequence[tuple[str, Answer]], seconds: float
             console.print(Text(f"            {printable(entry.reason, 400)}", "dim"))
     for case, answer in answers:
         verdict = {True: "right", False: "WRONG", None: "not judged"}[answer.passed]
-        measures = ", ".join(str(m) for one in answer.outputs for m in one.measures)
-        console.print(Text(f"answer of case {printable(case, 60)}: {verdict}  {measures or printable(answer.reason)}"))
+        said = measures_of(answer) or printable(answer.reason)
+        console.print(Text(f"answer of case {printable(case, 60)}: {verdict}  {said}"))
     console.print(Text(f"{done.message} ({seconds:.1f} s)", "bold"))

@@ -6,7 +6,8 @@
  "summary": {"nodes", "passed", "failed", "error", "unsupported", "not_run"},
  "placement": {"compute_nodes", "on_target", "share"},
  "tolerances": {"file", "applied": {words: count}},
- "end_to_end": [{"graph", "case", "output", "name", "cosine", "max_abs"}],
+ "end_to_end": [{"graph", "case", "output", "name", "kind", "passed", "reason", "measures", "cosine", "max_abs"}],
+ "blame": [{"case", "sentence", "causes", "runs", "linear_scan", "before", "alone", "everything_but"}],
  "nodes": [...]}
 ```
 `nodes` is documented in `entries`; floats that JSON does not have in `strict_json`. Keys are added, never changed.
@@ -47,6 +48,7 @@ class Report:
         targets: One per target.
         entries: One per node, case and target.
         end_to_end: One per output of a graph and case, in a chained check.
+        blame: One per case, where that was asked.
         ended: How it ended.
         message: Why, if not complete.
         tolerances: The file of the user's own tolerances, "" if there is none.
@@ -58,6 +60,7 @@ class Report:
     targets: list[dict[str, str]]
     entries: list[Entry] = field(default_factory=list)
     end_to_end: list[dict[str, Any]] = field(default_factory=list)
+    blame: list[dict[str, Any]] = field(default_factory=list)
     ended: Ended = Ended.COMPLETE
     message: str = ""
     tolerances: str = ""
@@ -108,6 +111,7 @@ class Report:
             "placement": self.placement,
             "tolerances": {"file": self.tolerances or None, "applied": self.overrides},
             "end_to_end": self.end_to_end,
+            "blame": self.blame,
             "nodes": self.entries,
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -40,6 +40,8 @@ def _lines(report: Report) -> Iterator[Text]:
     )
     for end in report.end_to_end:
         yield _end_to_end(end)
+    for blame in report.blame:
+        yield Text(f"  blame, case {printable(blame['case'])}: {printable(blame['sentence'], _REASON)}", "bold")
     yield from _section("failed, worst first", [(_factor(e), e) for e in worst_first(report.entries)])
     for status, title in (("error", "broke"), ("unsupported", "unsupported")):
         yield from _section(title, [("", entry) for entry in report.entries if entry["status"] == status])
@@ -58,11 +60,14 @@ def _counts(report: Report) -> Text:
     return line
 
 
-def _end_to_end(end: dict[str, object]) -> Text:
-    what = f"  end to end, case {printable(str(end['case']))}, {printable(str(end['name']))}: "
-    if end["cosine"] is None:
-        return Text(f"{what}not computed on the target ({printable(str(end['reason']))})")
-    return Text(f"{what}cosine {end['cosine']:.7f}, max abs {end['max_abs']:.2g}")
+def _end_to_end(end: dict[str, Any]) -> Text:
+    line = Text(f"  end to end, case {printable(end['case'])}, {printable(end['name'])}: ")
+    if end["passed"] is None:
+        return line.append(f"not judged ({printable(end['reason'])})", "yellow")
+    verdict = ("right", "green") if end["passed"] else ("WRONG", "red")
+    line.append(*verdict)
+    measures = ", ".join(f"{one['name']} {one['value']:.4g}" for one in end["measures"])
+    return line.append(f" as {end['kind']}: {measures or printable(end['reason'])}")
 
 
 def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:

@@ -311,7 +311,25 @@ def test_the_summary_names_the_worst_first(toy: Case, capsys: pytest.CaptureFixt
     assert guilty in listed[1]
     assert "LOCAL" in listed[1]
     assert "x the floor" in listed[3]
-    assert "cosine" in text
+    assert "WRONG as tensor: x floor" in text
+
+
+def test_blame_names_who_breaks_the_answer(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    guilty = toy.with_fault(2, lambda outputs: tuple(output * np.float32(1.5) for output in outputs))
+    toy.check(mode="chained", blame=True)
+    for blame in toy.report["blame"]:
+        assert blame["causes"] == [[guilty]]
+        assert not blame["alone"][0]["passed"]
+        assert blame["everything_but"]["passed"]
+        assert blame["runs"] <= blame["linear_scan"]
+    assert [end["passed"] for end in toy.report["end_to_end"]] == [False, False]
+    assert f"{guilty}: this alone on the target, the answer is wrong" in capsys.readouterr().out
+
+
+def test_where_the_answer_is_right_there_is_nothing_to_blame(toy: Case) -> None:
+    toy.check(mode="chained", blame=True)
+    assert all(blame["sentence"].startswith("nothing to blame") for blame in toy.report["blame"])
+    assert all(end["passed"] and end["kind"] == "tensor" for end in toy.report["end_to_end"])
 
 
 def test_a_run_is_kept_and_two_equal_runs_are_equal(toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
