@@ -65,6 +65,10 @@ def _place(tensor: torch.Tensor) -> tuple[int, int, torch.dtype]:
 
 
 def _know(array: Array) -> Known:
-    digest = hashlib.sha256(plain_bytes(array)).digest()
     peak, rms, _ = measure(array)
-    return Known(digest, Size(array.size, peak, rms))
+    return Known(sha256(array), Size(array.size, peak, rms))
+
+
+def sha256(array: Array) -> bytes:
+    """What a trace knows the bytes of an array by."""
+    return hashlib.sha256(plain_bytes(array)).digest()

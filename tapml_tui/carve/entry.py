@@ -17,18 +17,26 @@ class Stored:
 
     Attributes:
         ahead: What is being found out about them already, if anything.
-        requested: Whether an entry brings them; what follows is known when that is written.
+        requested: Whether an entry brings them.
+        written: Whether it did; what follows is known then at the latest.
         digest: Their SHA-256.
         size: How many elements, and how large.
     """
 
-    __slots__ = ("ahead", "digest", "requested", "size")
+    __slots__ = ("ahead", "digest", "requested", "size", "written")
 
     def __init__(self, ahead: Future[Known] | None = None) -> None:
         self.ahead = ahead
-        self.requested = False
+        self.requested = self.written = False
         self.digest: bytes | None = None
         self.size: Size | None = None
+
+    def known_digest(self) -> bytes:
+        """Their SHA-256; waits for it if it is being computed."""
+        if self.digest is None:
+            assert self.ahead is not None
+            self.digest = self.ahead.result().digest
+        return self.digest
 
 
 @dataclass(slots=True)
@@ -64,11 +72,12 @@ class Entry:
         writer.add_value(self.case, self.ref, self.described)
 
     def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
-        v, ahead = self.described, stored.ahead
-        if stored.digest is None:
-            stored.digest = writer.add_tensor(array, v.dtype, (lambda: ahead.result().digest) if ahead else None)
-        if ahead is not None:
-            stored.size, stored.ahead = ahead.result().size, None
+        v = self.described
+        if not stored.written:
+            stored.digest = writer.add_tensor(array, v.dtype, stored.known_digest)
+            stored.written = True
+        if stored.ahead is not None:
+            stored.size, stored.ahead = stored.ahead.result().size, None
         floors = tuple(y.floor if isinstance(y, Against) else y for y in self.yardsticks)
         if stored.size is None or any(isinstance(y, Against) and y.floor is None for y in self.yardsticks):
             peak, rms, floors = measure(array, self.yardsticks)

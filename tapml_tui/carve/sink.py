@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from tapml_tui.carve.ahead import Ahead
+from tapml_tui.carve.ahead import Ahead, sha256
 from tapml_tui.carve.entry import Entry
 from trace_format import TraceWriter
 
@@ -44,6 +44,8 @@ class Sink:
         if stored is not None and array is not None and not stored.requested:
             stored.requested = True
             stored.ahead = stored.ahead or self._ahead.begin(array)
+            if stored.ahead is None:  # hashed here: of the two threads the other one is busier
+                stored.digest = sha256(array)
         nbytes = entry.nbytes
         self._submitted += nbytes
         self._batch_bytes += nbytes

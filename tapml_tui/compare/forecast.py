@@ -19,10 +19,11 @@ LIMITS = {
 }
 """The largest finite number of each type (IEEE 754-2019; OCP 8-bit Floating Point Specification 1.0, table 2)."""
 
-_LOWEST = (-(2 - 2.0**-23) * 2.0**127, -(2 - 2.0**-52) * 2.0**1023)
-"""Of float32 and float64: models mask with them, or with what bfloat16 makes of them, and mean minus infinity."""
+_FLOAT32, _FLOAT64 = (2 - 2.0**-23) * 2.0**127, (2 - 2.0**-52) * 2.0**1023
+"""Models mask with the lowest of these, or with what bfloat16 makes of it, and mean minus infinity."""
 
 _MEANS = frozenset({"mean", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"})
+_KNOWN_INSIDE = _MEANS | {"rms_norm", "linalg_vector_norm"}
 _NAMED = 4
 
 
@@ -65,6 +66,8 @@ def largest(op: str, args: Sequence[object], inputs: Sequence[Size], outputs: Se
 def _inside(op: str, args: Sequence[object], source: Size, result: Size) -> tuple[Largest, ...]:
     """What arises within an operator; nothing of it is a guess."""
     name = op.removeprefix("aten.").partition(".")[0]
+    if name not in _KNOWN_INSIDE:
+        return ()
     if not result.elements or source.peak is None or source.rms is None or _masks(source.peak):
         return ()
     each = source.elements / result.elements
@@ -79,7 +82,8 @@ def _inside(op: str, args: Sequence[object], source: Size, result: Size) -> tupl
 
 
 def _masks(peak: float) -> bool:
-    return any(1 - 2.0**-7 <= peak / -lowest <= 1 for lowest in _LOWEST)
+    least = 1 - 2.0**-7
+    return least * _FLOAT32 <= peak <= _FLOAT32 or peak >= least * _FLOAT64
 
 
 def forecast(nodes: Sequence[tuple[str, Largest]], dtype: str) -> str:
