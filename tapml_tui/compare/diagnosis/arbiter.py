@@ -59,14 +59,15 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
         scaled.scaled_slices,
         rows.taken_from_others,
         rounding.cast,
-        rounding.one_sided,
     ),
-    (slices.slice_scale, slices.slice_offset),
+    (slices.slice_scale, slices.slice_offset, coarse.coarse_statistics),
     (regions.regional,),
     (values.some_signs, specials.lost_nan),
+    (rounding.one_sided,),
     (coarse.low_precision,),
 )
-_SMALLEST = 1e-6
+_SMALLEST = 0.03
+"""Of an allowance: who leaves less than that over leaves nothing over."""
 _CONVINCING = 10.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.fitting import fit
 from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 from tapml_tui.compare.diagnosis.words import number
 from tapml_tui.compare.precision import precision
@@ -15,6 +16,7 @@ _ALONG = 0.2
 _BIAS = 0.25
 _DENSE = 0.4
 _GAP = 8.0
+_SAME = 1e-6
 _TINY = np.finfo(np.float64).tiny
 
 NORMALISING = ("softmax", "norm", "attention")
@@ -29,8 +31,8 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
     size, noise = float(np.sqrt(np.mean(values**2))), float(np.sqrt(np.mean(difference**2)))
     if not 0.0 < noise < _LARGEST * size:
         return None
-    if any(word in evidence.operator for word in NORMALISING):  # a coarse sum gives a whole row another factor
-        difference = difference - _row_factors(difference, values) * values
+    if normalises(evidence):  # a coarse sum moves a whole row
+        difference = difference - _of_statistics(evidence, difference, values)
     if not _structureless(difference, values):
         return None
     unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
@@ -39,9 +41,47 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(Kind.LOW_PRECISION, f"{words}: {narrow if unit else 'a sum or a function that is too coarse'}")
 
 
-def _row_factors(difference: Floats, values: Floats) -> Floats:
-    energy = np.square(values).sum(axis=-1, keepdims=True)
-    return np.asarray((difference * values).sum(axis=-1, keepdims=True) / np.maximum(energy, _TINY))
+def coarse_statistics(evidence: Evidence) -> Diagnosis | None:
+    """The mean and the factor by which each row is normalised are both off, by little."""
+    if not normalises(evidence) or not evidence.inputs or evidence.shape[-1] < _FEWEST:
+        return None
+    values = np.where(evidence.finite, evidence.reference, 0.0)
+    moved = _of_statistics(evidence, evidence.error * evidence.allowance, values)
+    found = fit(evidence, moved)
+    if found is None or float(np.mean(moved**2)) > _LARGEST**2 * float(np.mean(values**2)):
+        return None
+    size = number(float(np.sqrt(np.mean(moved**2) / np.mean(values**2))))
+    words = f"each row is normalised with statistics that are off, by {size} of the values: their sums are too coarse"
+    rows = evidence.reference.size / evidence.shape[-1]
+    return Diagnosis(Kind.LOW_PRECISION, words, found.residual, 2.0 * rows)
+
+
+def normalises(evidence: Evidence) -> bool:
+    """Whether the operator divides each row by a sum over it."""
+    return any(word in evidence.operator for word in NORMALISING)
+
+
+def _of_statistics(evidence: Evidence, difference: Floats, values: Floats) -> Floats:
+    """The part of the error that comes from the sums of a row: multiples of its values, weights and biases."""
+    columns = values.shape[-1]
+    vectors = [array.astype(np.float64) for array in evidence.inputs if array.shape == (columns,) and columns > 1]
+    ones = np.ones(columns)
+    taken = np.zeros_like(values)
+    basis: list[Floats] = []
+    for pattern in (values, *(np.broadcast_to(vector, values.shape) for vector in (vectors or [ones])[:2])):
+        direction = pattern
+        for other in basis:
+            direction = direction - _along(direction, other)
+        if float(np.square(direction).sum()) > _SAME * float(np.square(pattern).sum()):
+            basis.append(direction)
+            taken = taken + _along(difference, direction)
+    return taken
+
+
+def _along(array: Floats, direction: Floats) -> Floats:
+    """The projection of each row of an array on the same row of another."""
+    energy = np.square(direction).sum(axis=-1, keepdims=True)
+    return np.asarray((array * direction).sum(axis=-1, keepdims=True) / np.maximum(energy, _TINY) * direction)
 
 
 def _structureless(error: Floats, values: Floats) -> bool:
@@ -53,7 +93,8 @@ def _structureless(error: Floats, values: Floats) -> bool:
     """
     even = _evened(error)
     relative = np.divide(error, np.abs(values), out=np.zeros_like(error), where=values != 0.0)
-    if max(_dense(even), _dense(relative)) < _DENSE:
+    seen = values != 0.0
+    if max(_dense(even[seen]), _dense(relative[seen])) < _DENSE:
         return False
     plain = values / np.maximum(_levels(error), _TINY)
     noise = float(np.sqrt(np.mean(even**2)))
@@ -64,7 +105,7 @@ def _structureless(error: Floats, values: Floats) -> bool:
         if size < 2:
             continue
         own, others = _neighbours(even, axis), _neighbours(plain, axis)
-        if abs(own) > max(abs(others), 0.0) + _ALONG + chance or _has_gap(error, axis):
+        if abs(own) > max(abs(others), 0.0) + _ALONG + chance or _has_gap(error, values, axis):
             return False
     return True
 
@@ -86,7 +127,7 @@ def _evened(error: Floats) -> Floats:
 
 def _dense(error: Floats) -> float:
     """Part of the elements that have an error of about the common size."""
-    return float(np.mean(np.abs(error) > 0.3 * float(np.sqrt(np.mean(error**2)))))
+    return float(np.mean(np.abs(error) > 0.3 * float(np.sqrt(np.mean(error**2))))) if error.size else 0.0
 
 
 def _correlation(left: Floats, right: Floats) -> float:
@@ -99,11 +140,12 @@ def _neighbours(error: Floats, axis: int) -> float:
     return _correlation(moved[:-1], moved[1:])
 
 
-def _has_gap(error: Floats, axis: int) -> bool:
+def _has_gap(error: Floats, values: Floats, axis: int) -> bool:
     """Whether some slices are clearly louder than all others: rounding knows no such step."""
     size = error.shape[axis]
     if error.size // size < 32:
         return False
     others = tuple(other for other in range(error.ndim) if other != axis)
-    level = np.sort(np.square(error).mean(axis=others))[size // 2 :]
+    level = np.sort(np.square(error).mean(axis=others)[np.any(values != 0.0, axis=others)])
+    level = level[level.size // 2 :]
     return bool((level[1:] > _GAP * np.maximum(level[:-1], _TINY)).any())

@@ -8,6 +8,7 @@ test is what tells "every value is 1.001 times the reference" from "the one colu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,8 @@ and of an average one far less."""
 
 _SCREEN = 0.4
 _DEVIATION = 0.3
-_SIGMAS = 7.0
 _SHORT = 64
+_FAINT = 0.3
 _WITNESSES = 4
 _SEEN = 4.0
 
@@ -91,7 +92,7 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
     if float(np.square(left[bad] / room[bad]).sum()) > UNEXPLAINED * float(np.square(evidence.error[bad]).sum()):
         return None
     seen = _SEEN * float(np.sqrt(np.mean(np.square(left))))
-    if np.count_nonzero(np.abs(coefficient * flat) > seen) < min(_WITNESSES, flat.size // 2):
+    if np.count_nonzero(np.abs(coefficient * flat) > seen) < min(_WITNESSES, int(np.count_nonzero(flat)) // 2 + 1):
         return None  # one or two elements carry it all: anything would fit them
     if not _holds_everywhere(left, coefficient * scaled):
         return None
@@ -128,8 +129,10 @@ def _holds_everywhere(left: Floats, explained: Floats) -> bool:
 
 
 def _agree(cross: Floats, energy: Floats, variance: Floats, noise: float, count: npt.NDArray[np.intp]) -> bool:
-    known = energy > 0.0
+    # Where the effect is far below the noise, what is left tells of the noise: rounding follows values.
+    known = energy > np.maximum(count, 1) * (_FAINT**2 * noise)
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation, spread = np.abs(cross) / energy, np.sqrt(variance) / energy
         spread = np.where(count < _SHORT, np.sqrt(noise / energy), spread)
-    return not bool((deviation[known] > _DEVIATION + _SIGMAS * spread[known]).any())
+    sigmas = 4.0 + 0.3 * math.log(max(int(np.count_nonzero(known)), 1))  # the more groups, the farther the farthest
+    return not bool((deviation[known] > _DEVIATION + sigmas * spread[known]).any())

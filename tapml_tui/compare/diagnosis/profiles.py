@@ -57,9 +57,9 @@ class Slices:
 def several(chosen: npt.NDArray[np.intp], size: int) -> Slices:
     """Slices without a simpler form; evenly spaced ones are every k-th."""
     steps = np.diff(chosen)
-    if chosen.size >= 3 and bool((steps == steps[0]).all()) and steps[0] > 1:
+    if chosen.size >= 2 and bool((steps == steps[0]).all()) and steps[0] > 1:
         period = int(steps[0])
-        if chosen[0] < period and chosen[-1] + period >= size:
+        if (chosen.size > 2 or 2 * period == size) and chosen[0] < period and chosen[-1] + period >= size:
             return Slices(Form.PERIODIC, chosen, period)
     return Slices(Form.SET, chosen)
 
@@ -84,7 +84,8 @@ def wrong_slices(
         return None
     level, bad = np.maximum(energy[index], _SILENT), bad[index]
     for found in _forms(level, index, elements, size):
-        if _accepted(found.chosen, level, bad, elements):
+        scattered = found.form is Form.SET and bad.sum() < 2 * found.chosen.size
+        if not scattered and _accepted(found.chosen, level, bad, elements):
             return _completed(found, index, size)
     return None
 

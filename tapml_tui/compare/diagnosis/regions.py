@@ -170,7 +170,8 @@ def _in_memory(evidence: Evidence) -> Diagnosis | None:
     if len(evidence.shape) < 2 or not evidence.whole:
         return None
     energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)).reshape(-1), evidence.bad.reshape(-1)
-    found = wrong_slices(energy, bad.astype(np.intp), 1)
+    shown = bad | (np.abs(evidence.reference) > _SHOWN * evidence.allowance).reshape(-1)
+    found = wrong_slices(energy, bad.astype(np.intp), 1, shown)
     if found is None or found.form not in (Form.TAIL, Form.PERIODIC, Form.HEAD):
         return None
     flat = evidence.flattened()

@@ -25,7 +25,7 @@ def taken_from_others(evidence: Evidence) -> Diagnosis | None:
             continue
         source, sure = _matched(evidence, axis)
         moved = np.flatnonzero(source != np.arange(size))
-        if np.count_nonzero(sure[moved]) < max(1.0, 0.3 * moved.size):
+        if not moved.size:
             continue
         found = fit_blend(evidence, evidence.reference.take(source, axis))
         if found is not None and (best is None or found.residual < best.residual):
@@ -43,12 +43,13 @@ def _described(
     first = f"{name} {int(kept[moved[0]])} holds what belongs in {name} {int(kept[source[moved[0]]])}"
     steps = (source - np.arange(source.size))[moved] % source.size
     steps = np.where(2 * steps > source.size, steps - source.size, steps)
-    if moved.size >= source.size // 2 and bool((steps == steps[0]).all()):
+    together = moved.size >= 3 and moved[-1] - moved[0] == moved.size - 1
+    if together and bool((steps == steps[0]).all()):
         side = "before" if steps[0] < 0 else "after"
         step = abs(int(steps[0]))
         return Kind.SHIFTED, f"shifted: {moved.size} of {source.size} {names} hold what belongs {step} {side} them"
     known = source[sure]  # noise alone gives two slices the same source
-    if np.unique(known).size < known.size or not known.size:
+    if np.unique(known).size < known.size or moved.size == 1:
         if moved.size == 1:
             return Kind.WRONG_INDEX, f"{first} (axis {axis}), as by a wrong index; all others agree"
         if np.unique(source[moved]).size == 1 and moved.size >= source.size - 1:
@@ -91,12 +92,16 @@ def _matched(evidence: Evidence, axis: int) -> tuple[npt.NDArray[np.intp], npt.N
     saved[rows, rows] = 0.0
     source = np.argmax(saved, axis=1)
     gained = saved[rows, source]
-    source = np.where(gained > _BETTER * total, source, rows)
     # A slice that is only scaled also goes against itself: what came instead has to be seen.
     scaled = np.square(self_cross[:, 0]) / np.where(own[:, 0] > 0.0, own[:, 0], 1.0)
+    noise = float(np.median(total - gained)) / error.shape[1]
+    seen = (gained > _BETTER * total) & (gained > scaled + _SURE * noise)
+    faint = (gained > _BETTER * total) & ~seen
+    if np.count_nonzero(seen) < 0.3 * np.count_nonzero(seen | faint):
+        return rows, rows < 0
+    source = np.where(seen | faint, source, rows)
     second = np.partition(saved, -2, axis=1)[:, -2]
-    noise = float(np.median(total - saved[rows, source])) / error.shape[1]
-    rival = np.where(source == rows, np.maximum(gained, second), np.maximum(second, scaled))
+    rival = np.where(source == rows, np.maximum(gained, second), second)
     return source, saved[rows, source] - rival > _SURE * noise
 
 

@@ -27,6 +27,7 @@ _ENOUGH = 64
 _SIGMAS = 6.0
 _ALIKE = 0.2
 _OLD = 2
+_PART = 0.75
 
 
 def scaled_slices(evidence: Evidence) -> Diagnosis | None:
@@ -49,7 +50,7 @@ def scaled_slices(evidence: Evidence) -> Diagnosis | None:
 
 def _score(evidence: Evidence, residual: float, freedom: float) -> float:
     size = evidence.reference.size
-    return 2.0 * size * float(np.log(max(residual, 1e-6))) + freedom * float(np.log(size))
+    return 2.0 * size * float(np.log(max(residual, 0.03))) + freedom * float(np.log(size))
 
 
 def _fit_in(evidence: Evidence, pattern: Floats, region: Region) -> Fit | None:
@@ -93,6 +94,8 @@ def _regions(evidence: Evidence, pattern: Floats) -> Iterator[Region]:
             continue
         others = tuple(other for other in range(len(shape)) if other != axis)
         for slices in _forms(gain.sum(axis=others)):
+            if slices.chosen.size > _PART * size:
+                continue  # that few slices are right says little of the others
             yield Region({axis: slices}, (*everything[:axis], slices.chosen, *everything[axis + 1 :]))
     yield from _cells(gain)
     for first, second in combinations([axis for axis, size in enumerate(shape) if size >= 2], 2):

@@ -31,7 +31,7 @@ def copied(evidence: Evidence) -> Diagnosis | None:
             found = _copy(evidence, array.astype(np.float64).reshape(evidence.shape))
             if found is not None:
                 words = f"nothing was computed: this is a copy of input {number}{blended(found[0])}"
-                return Diagnosis(Kind.STALE, words, found[1], 0.5)
+                return Diagnosis(Kind.STALE, words, found[1])
     return None
 
 

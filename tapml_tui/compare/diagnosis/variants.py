@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis import attention, elementwise, norms, products, reductions, rotary
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
-from tapml_tui.compare.diagnosis.fitting import fit, promising
+from tapml_tui.compare.diagnosis.fitting import Fit, fit, fit_blend, promising
 from tapml_tui.compare.diagnosis.result import Diagnosis
 from tapml_tui.compare.diagnosis.variant import CLOSE, LIMIT, Variant, distance
 from tapml_tui.compare.diagnosis.words import blended
+from tapml_tui.compare.precision import precision
 
 Maker: TypeAlias = Callable[[list[npt.NDArray[Any]], Floats], Iterator[tuple[Floats, Iterator[Variant]]]]
 
@@ -56,10 +57,16 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
         direction = np.where(np.isfinite(variant.values) & np.isfinite(right), variant.values - right, 0.0)
         if not promising(evidence, direction.reshape(-1)[evidence.sample]):
             continue
-        found = fit(evidence, direction)
+        found = fit(evidence, direction) or _exactly(evidence, variant.values)
         if found is not None and 0.0 < found.coefficient < 1.05 and (best is None or found.residual < best.residual):
             best = Diagnosis(variant.kind, variant.words + blended(found.coefficient), found.residual, 0.5)
     return best
+
+
+def _exactly(evidence: Evidence, values: Floats) -> Fit | None:
+    """All of it, rounded as the result is: next to a coarse dtype's rounding, the rest of a small difference shows."""
+    rounded = values.astype(evidence.dtype).astype(np.float64)
+    return fit_blend(evidence, rounded) if precision(evidence.dtype) is not None else None
 
 
 def _bases(evidence: Evidence) -> Iterator[tuple[Floats, Iterator[Variant]]]:
