@@ -279,12 +279,14 @@ class Session:
 
     def _stop_after(self, result: NodeResult) -> Stopped | None:
         name = self.view.graph.node_id(result.node)
+        diagnosis = result.finding.diagnosis if result.finding is not None else None
+        reason = diagnosis.sentence if diagnosis is not None else result.reason
         if self.breakpoints.stops_after(result, self.view.graph):
-            return Stopped(StopReason.BREAKPOINT, f"{name}: {result.reason}")
+            return Stopped(StopReason.BREAKPOINT, f"{name}: {reason}")
         if result.status is Status.ERROR:
-            return Stopped(StopReason.ERROR, f"{name}: {result.reason}")
+            return Stopped(StopReason.ERROR, f"{name}: {reason}")
         if result.verdict is Verdict.LOCAL or (self.view.mode is Mode.ISOLATED and result.status is Status.FAILED):
-            return Stopped(StopReason.MISMATCH, f"{name}: {result.reason}")
+            return Stopped(StopReason.MISMATCH, f"{name}: {reason}")
         return None
 
     def _stop_before(self, node: int) -> Stopped | None:

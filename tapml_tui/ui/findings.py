@@ -1,4 +1,4 @@
-"""What a thread finds out about a result that failed or passed: numbers, pictures, words, the worst elements."""
+"""What a thread finds out about a result: where its error sits, how large it is, the worst elements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tapml_tui.compare.diagnosis import Diagnosis
     from tapml_tui.compare.forecast import Largest
     from tapml_tui.compare.worst import WorstElement
     from tapml_tui.engine import Engine
@@ -30,7 +29,6 @@ class Findings:
     Attributes:
         output: Which output.
         shape: Its sizes.
-        diagnosis: What kind of wrong it is, if there are words for it.
         worst: The elements that are furthest off, the worst first.
         blocks: (rows, columns): the worst error of each block in floors; None where there is nothing to draw.
         down: What the rows of `blocks` run along, and how many elements that are.
@@ -42,7 +40,6 @@ class Findings:
 
     output: int
     shape: tuple[int, ...]
-    diagnosis: Diagnosis | None = None
     worst: tuple[WorstElement, ...] = ()
     blocks: NDArray[np.float64] | None = None
     down: tuple[str, int] = ("", 0)
@@ -79,8 +76,7 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     Returns:
         None if one side is not there, or the shapes differ.
     """
-    from tapml_tui.compare.diagnosis import diagnose  # not before the first paint
-    from tapml_tui.compare.worst import worst_elements
+    from tapml_tui.compare.worst import worst_elements  # not before the first paint
     from tapml_tui.ui import error_map, overflow
 
     reference, actual = engine.reference(result.node, output), engine.actual(result.node, output)
@@ -89,15 +85,6 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
         return None
     law = comparison.law.allowance if comparison.law is not None else None
     blocks = error_map.blocks(reference, actual, MAP_ROWS, MAP_COLUMNS)
-    diagnosis = None
-    if not comparison.passed:
-        diagnosis = diagnose(
-            reference,
-            actual,
-            allowance=0.0 if law is None else law,
-            inputs=[one.actual for one in engine.inputs(result.node) if one.actual is not None],
-            operator=engine.graph.op(result.node),
-        )
     error = np.abs(actual.astype(np.float64) - reference.astype(np.float64)).reshape(-1)
     error = error[np.isfinite(error)]
     equal = int((error == 0).sum())
@@ -107,7 +94,6 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     return Findings(
         output,
         reference.shape,
-        diagnosis,
         worst_elements(reference, actual, WORST, law),
         None if blocks is None else blocks / max(comparison.floor, 1e-300),
         (f"axes 0-{leading - 1}" if leading > 1 else "axis 0", math.prod(reference.shape[:-1])),

@@ -39,7 +39,7 @@ def of_node(engine: Engine, node: int, room: Room, findings: Findings | None = N
     if result is None:
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
-    content += _sentences(result, findings, engine.note(node), room.width)
+    content += _sentences(result, engine.note(node), room.width)
     shown = findings.output if findings is not None else output_to_show(result)
     comparison = result.outputs[shown].comparison if shown is not None else None
     if comparison is not None and comparison.compared:
@@ -104,14 +104,14 @@ def _heading(engine: Engine, result: NodeResult, width: int, note: str) -> list[
     return content
 
 
-def _sentences(result: NodeResult, findings: Findings | None, written: str, width: int) -> list[Line]:
+def _sentences(result: NodeResult, written: str, width: int) -> list[Line]:
     """Whose fault it is; what kind of wrong it is."""
     content: list[Line] = []
     if result.verdict in SENTENCES and result.status in (Status.PASSED, Status.FAILED):
         content += lines.wrap(_sentence(SENTENCES[result.verdict]), width, theme.TEXT)
     if result.stage:
         content.append([("broke at: ", theme.DIM), (result.stage, theme.TEXT)])
-    diagnosis = findings.diagnosis if findings is not None else None
+    diagnosis = result.finding.diagnosis if result.finding is not None else None
     if diagnosis is not None:
         content += lines.wrap(_sentence(diagnosis.sentence), width, theme.STRONG, limit=6)
     elif result.reason and not _said_by_numbers(result):

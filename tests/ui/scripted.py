@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from tapml_tui.backends.protocol import BackendStatus, Call, State, TensorSpec, Unit
+from tapml_tui.compare.diagnosis import Diagnosis, Kind
 from tapml_tui.compare.noise import Tolerance
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine import commands as c
 from tapml_tui.engine.events import Changed, Counts, NodeResult, OutputResult, Snapshot, StopReason
+from tapml_tui.engine.examining import Finding
 from tapml_tui.engine.table import BREAKPOINT, STATUSES, NodeTable
 from trace_format.model import Case, GraphInput, InputKind, Node, SourceLine, Value
 from trace_format.outline import build_outline, path_parts
@@ -136,7 +138,7 @@ class ScriptedEngine:
         self.table.record(node, status, verdict, factor)
         comparison = Comparison(
             passed=status is Status.PASSED,
-            reason="" if status is Status.PASSED else "columns 96..127 are zero: the last 32 of 128, a tile tail",
+            reason="" if status is Status.PASSED else f"{factor:.3g} x the floor in 1024 of 4096 elements",
             factor=factor,
             floor=2.4e-7,
             compared=4096,
@@ -148,8 +150,18 @@ class ScriptedEngine:
             law=Tolerance(2.4e-7, 0.0, "float64"),
         )
         output = OutputResult(TensorSpec("float32", (1, 4, 8, 128)), "k", None, comparison)
+        diagnosis = Diagnosis(Kind.TAIL, "columns 96..127 are zero: the last 32 of 128, a tile tail")
+        finding = Finding(0, diagnosis) if verdict is Verdict.LOCAL else None
         self.results[node] = NodeResult(
-            node, "target", status, verdict, comparison.reason, factor=factor, outputs=(output,), ms=0.21
+            node,
+            "target",
+            status,
+            verdict,
+            comparison.reason,
+            factor=factor,
+            outputs=(output,),
+            ms=0.21,
+            finding=finding,
         )
 
     def submit(self, command: c.Command) -> int:
