@@ -36,6 +36,7 @@ JOBS = (
     Job("worker faults", ("tests/backends",), 20),
     Job("real models", ("tests/headless", "tests/carve"), 1),
     Job("screen", ("tests/ui",), 5),
+    Job("wrong kernels", ("tests/faults",), 3),
 )
 
 

@@ -2,7 +2,8 @@
 
 The overload of an operator says which: `aten.linear.benign_sum_lanes_8`, `aten.linear.fault_scale_17` (kind, seed). A
 wrong kernel has two operands more: four numbers (strength; root mean square and a level of the right result; how many
-of the elements are hit, where that is the strength) and what lay in its output's memory before. It gives `good + strength * (wrong - good)`, so that one kernel serves all strengths.
+of the elements are hit, where that is the strength) and what lay in its output's memory before. It gives
+`good + strength * (wrong - good)`, so that one kernel serves all strengths.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -43,40 +45,38 @@ def _mse(reference: np.ndarray, actual: np.ndarray) -> bool:
     return bool(((_flat(reference) - _flat(actual)) ** 2).mean() <= 1e-4)
 
 
-def _polygraphy() -> Callable[[np.ndarray, np.ndarray], bool]:
-    """Polygraphy's own comparator, as `polygraphy run --onnxrt --trt` uses it: numpy only, no TensorRT."""
-    from polygraphy.comparator import CompareFunc, IterationResult
+@cache
+def _simple() -> Callable[..., Any]:
+    from polygraphy.comparator import CompareFunc
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    compare = CompareFunc.simple()
-
-    def agree(reference: np.ndarray, actual: np.ndarray) -> bool:
-        results = [IterationResult({"out": one.astype(np.float32)}) for one in (reference, actual)]
-        with contextlib.redirect_stdout(io.StringIO()):
-            return all(bool(result) for result in compare(*results).values())
-
-    return agree
+    return CompareFunc.simple()
 
 
-def peers() -> dict[str, Callable[[np.ndarray, np.ndarray], bool]]:
-    """Criterion by name."""
-    return {
-        "mlc debug_compare": _mlc_debug_compare,
-        "allclose 1e-5": _close(1e-5, 1e-5),
-        "allclose 1e-3": _close(1e-3, 1e-3),
-        "cosine 0.99": _cosine,
-        "PCC 0.99": _pearson,
-        "SNR 20 dB": _snr,
-        "MSE 1e-4": _mse,
-        "Polygraphy": _polygraphy(),
-    }
+def _polygraphy(reference: np.ndarray, actual: np.ndarray) -> bool:
+    """Polygraphy's own comparator with its defaults: numpy only, no TensorRT."""
+    from polygraphy.comparator import IterationResult
+
+    results = [IterationResult({"out": one.astype(np.float32)}) for one in (reference, actual)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return all(bool(result) for result in _simple()(*results).values())
+
+
+CRITERIA: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
+    "mlc debug_compare": _mlc_debug_compare,
+    "allclose 1e-5": _close(1e-5, 1e-5),
+    "allclose 1e-3": _close(1e-3, 1e-3),
+    "cosine 0.99": _cosine,
+    "PCC 0.99": _pearson,
+    "SNR 20 dB": _snr,
+    "MSE 1e-4": _mse,
+    "Polygraphy": _polygraphy,
+}
+"""By name: whether two arrays agree."""
 
 
 def judged(reference: np.ndarray, actual: np.ndarray) -> frozenset[str]:
     """The names of the criteria that find a fault."""
     with np.errstate(all="ignore"):
         return frozenset(name for name, agree in CRITERIA.items() if not agree(reference, actual))
-
-
-CRITERIA = peers()
