@@ -96,7 +96,7 @@ def carve_workload(
     Args:
         workload: The model and its cases. The module is not changed.
         out: The trace to write; it appears when it is whole.
-        floors: Compute the float64 noise floors.
+        floors: Compute the float64 noise floors. Peak and rms of every value are recorded either way.
         max_size: Refuse to write more than this many bytes.
         include: Glob over paths and node ids: record only these nodes, with their inputs.
         dtype: Cast floating weights and inputs to it first.

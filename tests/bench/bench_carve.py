@@ -2,8 +2,9 @@
 
 Both sides compute with the same number of threads, warm up once, and take turns. Both write a file that was
 not there before (replacing one frees its blocks, which is no writing) and wait for the disk. The export is
-counted on neither side. Everything else that carving does once it has the graph is counted: sizes,
-versions, graphs, values, tensors and their hashes, the tables at the end.
+counted on neither side, nor what carving does at the same time on another core: it hashes and measures the
+weights. Everything else that it does is counted: sizes, versions, graphs, values, the bytes of all tensors, the
+hashes of all that is computed, floors, the tables at the end.
 """
 
 from __future__ import annotations
