@@ -213,11 +213,13 @@ class Noise(Law):
             np.maximum(scratch, max(self.least, self.spread * self.absolute), out=scratch)
             scratch += self.absolute
         else:
-            # What D grows to is a step function of the exponent, like the ULP that it is made of.
-            beyond = np.minimum(ulp * self.ulps, self.absolute)
+            beyond = np.multiply(ulp, self.ulps)
+            np.minimum(beyond, self.absolute, out=beyond)
             np.maximum(scratch, self.least, out=scratch)
-            np.maximum(scratch, beyond * self.spread, out=scratch)
             scratch += beyond
+            if self.spread:  # max(m, s d) + d = max(m + d, (s + 1) d)
+                beyond *= self.spread + 1
+                np.maximum(scratch, beyond, out=scratch)
         out += scratch
         if self.way_slope or self.way_least:
             np.multiply(magnitude, self.way_slope, out=scratch)

@@ -18,7 +18,9 @@ Array: TypeAlias = npt.NDArray[Any]
 Number: TypeAlias = complex | float | int | bool
 
 _FEW = 8
-"""Elements that may be the worst are looked at one by one if they are at most this part of a chunk (one in 8)."""
+"""Elements that may be the worst are looked at alone if they are at most this part of a chunk (one in 8)."""
+_PATIENCE = 15
+"""Chunks after one with more of them, in which looking for them is not tried."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Tally:
     _buffers: tuple[Array, ...] = field(default=(), repr=False)
     _least: float = 0.0  # allowance of an element of 0, less than which there is none
     _slope: float = 0.0  # nor less than this part of an element
+    _dense: int = 0  # for so many chunks more, every element is looked at without asking whether it may matter
 
     def prepare(self, reference: np.dtype[Any], actual: np.dtype[Any], size: int) -> None:
         """Make room to work in, for chunks of these dtypes and at most `size` elements."""
@@ -91,15 +94,20 @@ class Tally:
             self.max_rel = max(self.max_rel, _largest_relative(scratch, magnitude))
             if top <= min(self.factor, 1.0) * self._least:
                 return True  # nothing here is outside, or worse than what was
-            np.multiply(magnitude, self._slope, out=scratch)
-            np.maximum(scratch, self._least, out=scratch)
-            scratch *= min(self.factor, 1.0)
-            chosen = np.flatnonzero(error > scratch)
-            if not chosen.size:
-                return True
-            if chosen.size * _FEW <= error.size:
-                error, magnitude = error[chosen], magnitude[chosen]
-                allowed, scratch = np.empty_like(error), np.empty_like(error)
+            chosen = None
+            if not self._dense:
+                np.multiply(magnitude, self._slope * min(self.factor, 1.0), out=scratch)
+                np.maximum(scratch, self._least * min(self.factor, 1.0), out=scratch)
+                chosen = np.flatnonzero(error > scratch)
+                if not chosen.size:
+                    return True
+                if chosen.size * _FEW > error.size:
+                    chosen, self._dense = None, _PATIENCE
+                else:
+                    error, magnitude = error[chosen], magnitude[chosen]
+                    allowed, scratch = np.empty_like(error), np.empty_like(error)
+            else:
+                self._dense -= 1
             noise.allow(magnitude, allowed, scratch)
             np.divide(error, allowed, out=scratch)
         worst = int(scratch.argmax())
@@ -108,7 +116,7 @@ class Tally:
             self.outside += int(np.count_nonzero(scratch > 1.0))
         if largest > self.factor:
             self.factor = largest
-            self.worst = start + (int(chosen[worst]) if error.size == chosen.size else worst)
+            self.worst = start + (worst if chosen is None else int(chosen[worst]))
         return True
 
     def _add_integers(self, start: int, reference: Array, actual: Array) -> None:
