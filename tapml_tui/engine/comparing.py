@@ -17,11 +17,13 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Size, arithmetic_of, unknown_size
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
+from tapml_tui.engine.liveness import Liveness
 from tapml_tui.engine.operator_facts import choice_of
-from tapml_tui.engine.units import Binding, not_comparable
+from tapml_tui.engine.promises import keeps
+from tapml_tui.engine.units import Binding, not_comparable, promised
 from tapml_tui.engine.values import Outcome, References, Stored, load
 from tapml_tui.engine.view import Computed, View
-from trace_format.model import Floor, Value
+from trace_format.model import Floor, NodeRef, Value
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # reference, actual
 NO_OVERRIDES = Overrides()
@@ -71,10 +73,13 @@ class Visit:
 class Comparer:
     """Compares outcomes with the reference run."""
 
-    def __init__(self, references: References, overrides: Overrides = NO_OVERRIDES) -> None:
-        """Compare with `references`, where `overrides` say nothing else."""
+    def __init__(
+        self, references: References, overrides: Overrides = NO_OVERRIDES, liveness: Liveness | None = None
+    ) -> None:
+        """Compare with `references`, where `overrides` say nothing else and `liveness` knows who reads a value."""
         self._references = references
         self._overrides = overrides
+        self._liveness = liveness
 
     def with_reference(self, visit: Visit, outcome: Outcome, inputs: Sequence[Stored], mode: Mode) -> NodeResult:
         """The result of comparing what was computed from `inputs` with what was recorded, by the floor of that mode."""
@@ -96,15 +101,34 @@ class Comparer:
         self, visit: Visit, place: int, stored: Stored, inputs: Sequence[Stored], mode: Mode
     ) -> tuple[Comparison | None, str]:
         """How one output compares, and what there is to say about it."""
-        value = visit.binding.values[place]
-        reason = self._ignored(visit, place) or not_comparable(value)
+        value, promise = visit.binding.values[place], promised(visit.binding, place)
+        reason = self._ignored(visit, place) or (not_comparable(value) if promise is None else "")
         if reason:
             return None, reason
-        reference, actual = self._references.array(value), load(stored)
+        actual = load(stored)
+        reference = self._references.array(value) if promise is None else actual
         if reference is None or actual is None:
             return None, "larger than fetch.limit: it stayed on the device and was not compared"
+        if promise is not None:
+            return keeps(promise, visit.binding.unit, place, actual, list(map(load, inputs)))
         comparison = self._compared(visit, place, (reference, actual), inputs, mode)
         return comparison, comparison.reason
+
+    def _unhidden(
+        self, visit: Visit, place: int, arrays: _Pair, found: Comparison, judge: Callable[[_Pair], Comparison]
+    ) -> Comparison:
+        """What is left of a mismatch without the elements that nothing reads."""
+        reference, actual = arrays
+        if found.passed or not found.outside or self._liveness is None:
+            return found
+        unread = self._liveness.unread(visit.view.case, NodeRef(visit.node, visit.binding.outputs[place]))
+        if unread is None:
+            return found
+        hidden = unread.hides(reference, actual)
+        left = judge((reference, np.where(hidden, reference, actual).astype(actual.dtype)))
+        if not left.passed:
+            return found
+        return replace(left, reason=f"differs only where a mask hides it: {found.outside} elements")
 
     def _override(self, visit: Visit, place: int) -> Override | None:
         if not self._overrides.rules:
@@ -120,12 +144,18 @@ class Comparer:
     def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
         value = visit.binding.values[place]
         chosen = self._chosen(visit, place, arrays, inputs, mode)
+        if chosen is not None:
+            return chosen
         floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
-        return chosen or compare(
-            *arrays, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict()
-        )
+
+        def judge(pair: _Pair) -> Comparison:
+            return compare(
+                *pair, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict()
+            )
+
+        return self._unhidden(visit, place, arrays, judge(arrays), judge)
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands = visit.binding.operands
@@ -173,20 +203,29 @@ class Comparer:
         comparisons: list[Comparison | None] = []
         for place, value in enumerate(visit.binding.values):
             reference, actual = load(expected.outputs[place]), load(outcome.outputs[place])
-            override = self._override(visit, place)
-            if reference is None or actual is None or not_comparable(value) or self._ignored(visit, place):
+            skipped = not_comparable(value) or self._ignored(visit, place) or promised(visit.binding, place) is not None
+            if reference is None or actual is None or skipped:
                 comparisons.append(None)
                 continue
-            chosen = self._chosen(visit, place, (reference, actual), visit.inputs, Mode.ISOLATED)
-            floor = _floor(value, reference, Mode.ISOLATED)
-            if floor is not None and floor.origin == "float64":
-                was = value.peak if value.peak is not None else _size(self._references.stored(value))
-                floor = scaled(floor, [*sizes, (was, magnitude(reference))])
-            arithmetic = self._arithmetic(visit, value, Mode.ISOLATED)._asdict()
-            comparisons.append(
-                chosen or compare(reference, actual, floor=floor, inherited_nan=True, override=override, **arithmetic)
-            )
+            comparisons.append(self._live(visit, place, (reference, actual), sizes))
         return comparisons
+
+    def _live(self, visit: Visit, place: int, arrays: _Pair, sizes: Sequence[tuple[float, float]]) -> Comparison:
+        """One output; `sizes` are those of inputs that are not the recorded ones, as recorded and now."""
+        value, reference = visit.binding.values[place], arrays[0]
+        chosen = self._chosen(visit, place, arrays, visit.inputs, Mode.ISOLATED)
+        if chosen is not None:
+            return chosen
+        floor, override = _floor(value, reference, Mode.ISOLATED), self._override(visit, place)
+        if floor is not None and floor.origin == "float64":
+            was = value.peak if value.peak is not None else _size(self._references.stored(value))
+            floor = scaled(floor, [*sizes, (was, magnitude(reference))])
+        arithmetic = self._arithmetic(visit, value, Mode.ISOLATED)._asdict()
+
+        def judge(pair: _Pair) -> Comparison:
+            return compare(*pair, floor=floor, inherited_nan=True, override=override, **arithmetic)
+
+        return self._unhidden(visit, place, arrays, judge(arrays), judge)
 
 
 def ties(result: NodeResult, binding: Binding) -> set[int]:
@@ -231,9 +270,10 @@ def _result(visit: Visit, outcome: Outcome, comparisons: list[Comparison | None]
         status, chosen = Status.PASSED, None
     else:
         status, chosen = Status.NOT_RUN, 0
-    reason = reasons[chosen] if chosen is not None else ""
+    passed = (said for said, one in zip(reasons, comparisons, strict=True) if one is not None)
+    reason = reasons[chosen] if chosen is not None else next(filter(None, passed), "")
     if reason and len(reasons) > 1:
-        reason = f"output {visit.binding.outputs[chosen or 0]}: {reason}"
+        reason = f"output {visit.binding.outputs[reasons.index(reason)]}: {reason}"
     return NodeResult(
         node=visit.node,
         backend=visit.backend,

@@ -17,8 +17,9 @@ from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.examining import examine
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.forcing import CannotForce
+from tapml_tui.engine.liveness import Liveness
 from tapml_tui.engine.placement import REFERENCE
-from tapml_tui.engine.units import Binding, Unbound, executed, not_comparable
+from tapml_tui.engine.units import Binding, Unbound, executed, not_comparable, promised
 from tapml_tui.engine.values import Outcome, Stored, load, raw_bytes
 from tapml_tui.engine.view import Computed, View
 from trace_format.model import NodeRef
@@ -35,7 +36,9 @@ class Judge:
     def __init__(self, executor: Executor) -> None:
         """Judges what `executor` obtains."""
         self._executor = executor
-        self._comparer = Comparer(executor.references, executor.overrides)
+        self._comparer = Comparer(
+            executor.references, executor.overrides, Liveness(executor.references, executor.bindings)
+        )
 
     def visit(self, view: View, node: int, *, retry: bool = False, whole: bool = False) -> Waiting[None]:
         """Execute a node, whose producers are fresh, where it is placed, and commit its result."""
@@ -197,9 +200,9 @@ class Judge:
         if again.failure is not None:
             reason = f"the first run gave a wrong result, the second none: {again.failure.reason}"
             return replace(result, status=Status.ERROR, reason=reason, detail=again.failure.detail)
-        for first, second in zip(outcome.outputs, again.outputs, strict=True):
-            if first.bytes is None or second.named:
-                continue  # it was not fetched, so it was not judged either
+        for place, (first, second) in enumerate(zip(outcome.outputs, again.outputs, strict=True)):
+            if first.bytes is None or second.named or promised(visit.binding, place) is not None:
+                continue  # it was not fetched, so it was not judged either; or its bits mean nothing
             array = load(first)
             content = (
                 hashlib.sha256(raw_bytes(array)).hexdigest() if array is not None and first.named else first.digest
@@ -263,9 +266,10 @@ class Judge:
         free = ties(result, binding)
         if free and view.mode is Mode.CHAINED:
             result = replace(result, reason="another choice among equals: the source's is handed on")
-        for output, value in zip(binding.outputs, binding.values, strict=True):
+        for place, (output, value) in enumerate(zip(binding.outputs, binding.values, strict=True)):
             recorded = self._executor.references.stored(value)
-            if recorded is not None and (not_comparable(value) or output in free):
+            meaningless = not_comparable(value) or promised(binding, place) is not None
+            if recorded is not None and (meaningless or output in free):
                 handed_on[output] = recorded
         # What it hands on is wrong if it is off from the recorded run: a kernel may be wrong by less than that.
         compared = comparisons_of(result)

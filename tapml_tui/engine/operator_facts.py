@@ -41,3 +41,8 @@ def _name(op: str) -> tuple[str, str]:
 
 def _argument(call: Call, position: int, default: CallArgument) -> CallArgument:
     return dict(call.kwargs).get("dim", call.args[position] if len(call.args) > position else default)
+
+
+def name_of(call: Call) -> str:
+    """`softmax` of `aten.softmax.int`."""
+    return _name(call.op)[0]

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
 from tapml_tui.engine.commands import Mode
+from tapml_tui.engine.promises import Promise, promise_of
 from trace_format import Trace, TraceError
 from trace_format.model import Argument, InputRef, Named, NodeRef, Value
 
@@ -99,9 +100,19 @@ def bind(trace: Trace, case: int, index: int) -> Binding | Unbound:
 
 def executed(binding: Binding, mode: Mode) -> bool:
     """Whether there is a reason to execute a node: something to judge, or, chained, to hand on."""
+    if any(promised(binding, place) is not None for place in range(len(binding.values))):
+        return True
     if mode is Mode.ISOLATED:
         return any(not not_comparable(value) for value in binding.values)
     return any(0 not in value.shape and value.reproducible is not False for value in binding.values)
+
+
+def promised(binding: Binding, place: int) -> Promise | None:
+    """What an output is judged by, if that is not the recorded value."""
+    value = binding.values[place]
+    if 0 in value.shape:
+        return None
+    return promise_of(binding.unit.calls[0], binding.outputs[place], reproducible=value.reproducible)
 
 
 def not_comparable(value: Value) -> str:

@@ -102,32 +102,36 @@ def load(stored: Stored) -> np.ndarray | None:
 
 
 class References:
-    """The reference run: the values that the trace holds."""
+    """The reference run: the values that the trace holds.
+
+    Attributes:
+        trace: Where they are.
+    """
 
     def __init__(self, trace: Trace) -> None:
         """The reference run of `trace`."""
-        self._trace = trace
+        self.trace = trace
 
     def get(self, case: int, ref: NodeRef | InputRef) -> Stored | None:
         """A recorded tensor, or None if its bytes were not recorded."""
         persistent = False
         if isinstance(ref, InputRef):
-            graph = self._trace.graphs[self._trace.cases[case].graph]
+            graph = self.trace.graphs[self.trace.cases[case].graph]
             persistent = graph.inputs[ref.index].kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT)
-        return self.stored(self._trace.value(case, ref), persistent=persistent)
+        return self.stored(self.trace.value(case, ref), persistent=persistent)
 
     def value(self, case: int, ref: NodeRef | InputRef) -> Value:
         """What was recorded of a value."""
-        return self._trace.value(case, ref)
+        return self.trace.value(case, ref)
 
     def stored(self, value: Value, *, persistent: bool = False) -> Stored | None:
         """The same for a value that is at hand."""
         if value.tensor is None:
             return None
-        block = self._trace.block(value)
+        block = self.trace.block(value)
         place = Bytes(*block) if block is not None else None
         return Stored(value.tensor.hex(), TensorSpec(value.dtype, value.shape), place, persistent=persistent)
 
     def array(self, value: Value) -> np.ndarray | None:
         """The recorded elements, checked; None if they were not recorded."""
-        return self._trace.array(value) if value.tensor is not None else None
+        return self.trace.array(value) if value.tensor is not None else None

@@ -59,6 +59,16 @@ OPERATORS: dict[str, Callable[..., Arrays]] = {
     "aten.argmax.default": lambda a: (np.asarray(a.reshape(-1).argmax(), np.int64),),
     "aten.clone.default": lambda a: (a.copy(),),
     "aten.sort.default": lambda a: (np.sort(a, axis=-1), np.argsort(a, axis=-1, kind="stable")),
+    "aten.where.self": lambda c, a, b: (np.where(c, a, b),),
+    "aten.masked_fill.Scalar": lambda a, mask, number: (np.where(mask, a.dtype.type(number), a),),
+    "aten.gt.Scalar": lambda a, number: (a > number,),
+    "aten.transpose.int": lambda a, i, j: (np.swapaxes(a, i, j).copy(),),
+    "aten.slice.Tensor": lambda a, dim, start, end: (np.moveaxis(np.moveaxis(a, dim, 0)[start:end], 0, dim).copy(),),
+    "aten.empty_like.default": lambda a: (np.full_like(a, 7),),
+    "aten.bernoulli.p": lambda a, p: ((np.arange(a.size).reshape(a.shape) % 3 == 0).astype(a.dtype),),
+    "aten.dropout.default": lambda a, p, train: (
+        np.where(np.arange(a.size).reshape(a.shape) % 2, a / (1 - p), 0).astype(a.dtype),
+    ),
 }
 OTHER_ORDER = OPERATORS | {
     "aten.matmul.default": _matmul_in_another_order,

@@ -123,7 +123,8 @@ DRIFT = 8.0
 def _floor(array: np.ndarray, precise: np.ndarray, times: float = 1.0) -> Floor | None:
     if array.dtype.kind != "f":
         return Floor(0.0, 0.0, "exact")
-    error = np.abs(precise - array) * times
+    with np.errstate(invalid="ignore"):
+        error = np.where(precise == array, 0.0, np.abs(precise - array) * times)  # also where both are infinite
     return Floor(float(error.max()), float(np.sqrt((error**2).mean())))
 
 
