@@ -8,11 +8,14 @@ from pathlib import Path
 from tapml_tui.engine.blaming import NothingJudged
 from tapml_tui.engine.commands import (
     Command,
+    Describe,
     Export,
     FetchWhole,
     FindBlame,
     Force,
+    Interrupt,
     Migrate,
+    Record,
     Rewind,
     RunNodes,
     SelectCase,
@@ -30,6 +33,7 @@ from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.executor import Waiting
 from tapml_tui.engine.ledger import Migration
 from tapml_tui.engine.migrating import CannotMigrate
+from tapml_tui.engine.script import format_command
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.export import CannotExport, write_test
 
@@ -56,6 +60,8 @@ def apply(session: Session, command: Command) -> Stopped | None:
             at_start = session.cursor == 0
             session.cursor = 0
             return Stopped(StopReason.START, "already at the start" if at_start else "")
+        case Record(file):
+            return _record(session, file)
         case Export(node, file):
             return _export(session, node, file)
         case SetNote(node, text):
@@ -66,6 +72,26 @@ def apply(session: Session, command: Command) -> Stopped | None:
         case SetOutputKind(output, kind):
             return _choose(session, output, kind)
     return None
+
+
+def record(session: Session, command: Command) -> None:
+    """Write a command into the script that is being recorded, if one is."""
+    if session.script is not None and not isinstance(command, Record | Interrupt | Describe):
+        with session.script.open("a", encoding="utf-8") as script:
+            print(format_command(command), file=script)
+
+
+def _record(session: Session, file: str | None) -> Stopped:
+    before, session.script = session.script, None
+    if file is None:
+        return Stopped(StopReason.DONE, f"recorded in {before}" if before else "nothing is being recorded")
+    path = Path(file).expanduser()
+    try:
+        path.write_text("", encoding="utf-8")
+    except OSError as error:
+        return Stopped(StopReason.REFUSED, f"nothing is recorded: {error}")
+    session.script = path
+    return Stopped(StopReason.DONE, f"recording in {path}: tapml-tui TRACE --script {path} replays it")
 
 
 def begin(session: Session, command: Command) -> Waiting[Stopped] | None:

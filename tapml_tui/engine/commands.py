@@ -176,6 +176,13 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Write every command that follows into a script, a line each (see `script`); None ends that."""
+
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetOutputKind:
     """Judge an output of the model as "logits", "class", "embedding" or "tensor" (`end_to_end.Kind`)."""
 
@@ -215,6 +222,7 @@ Command: TypeAlias = (
     | FindBlame
     | Migrate
     | Export
+    | Record
     | SetOutputKind
     | SetNote
     | SetFolds

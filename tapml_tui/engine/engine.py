@@ -26,7 +26,7 @@ from tapml_tui.backends.protocol import (
 )
 from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine.announcing import Announcer
-from tapml_tui.engine.applying import apply, begin
+from tapml_tui.engine.applying import apply, begin, record
 from tapml_tui.engine.commands import (
     Command,
     Describe,
@@ -47,10 +47,10 @@ from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.exhibits import Origin
 from tapml_tui.engine.jobs import Job
-from tapml_tui.engine.ledger import Ledger
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
+from tapml_tui.engine.session_file import attach
 from tapml_tui.engine.store import open_store
 from tapml_tui.engine.telling import log_fault, ranges_of, snapshot_of, stopped_by
 from trace_format import Trace, TraceError
@@ -104,6 +104,7 @@ class Engine(Reader):
         names: Mapping[str, str] = MappingProxyType({}),
         origin: Origin | None = None,
         overrides: Overrides = NO_OVERRIDES,
+        resume: bool = False,
     ) -> None:
         """Open a session; nothing runs before `start`.
 
@@ -120,6 +121,7 @@ class Engine(Reader):
             names: What the ledger calls backends, by id: "llvm @loopback".
             origin: What exported tests are told of the target.
             overrides: What the user allows instead of the noise floors.
+            resume: Whether to go on where the session file beside the run says, and to keep that file.
 
         Raises:
             TraceError: If there is no case, or no file for the results.
@@ -145,8 +147,7 @@ class Engine(Reader):
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._session.names, self._session.origin = names, origin or Origin()
-        if not self._store.temporary:
-            self._session.investigator.ledger = Ledger(self.run_path.with_name("ledger.json"))
+        self._file = attach(self._store, trace, self._session, resume=resume, on_event=on_event)
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)
@@ -282,6 +283,7 @@ class Engine(Reader):
 
     def _begin(self, submitted: _Submitted) -> None:
         try:
+            record(self._session, submitted.command)
             self._dispatch(submitted)
         except Exception as error:  # whatever it is, the command is answered and the session goes on
             self._answer(submitted.ticket, stopped_by(error, self._on_event))
@@ -370,6 +372,8 @@ class Engine(Reader):
 
     def _answer(self, ticket: int, stopped: Stopped) -> None:
         self._stopped = stopped
+        if self._file is not None:
+            self._file.save()  # before anybody is told: what was answered is not lost
         self._tell(ticket, stopped.message)
 
     # Events

@@ -55,7 +55,7 @@ def exhibit_of(executor: Executor, view: View, node: int, origin: Origin) -> Exh
 
     visit = Visit(view, node, binding, backend, inputs)
     expected = executor.known(view, node, binding, SOURCE, inputs)
-    comparer = Comparer(executor.references)
+    comparer = Comparer(executor.references, executor.overrides)
     laws: Sequence[Comparison | None]
     if live and expected is not None:
         judged = [not not_comparable(value) for value in binding.values]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -98,14 +97,9 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    partial = path.with_name(f".{path.name}.partial")  # one name: what a crash leaves is the next one's to replace
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _read(path: Path) -> dict[str, dict[str, LedgerEntry]]:

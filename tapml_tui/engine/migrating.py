@@ -131,8 +131,8 @@ class Migrator:
         return {key: entry for key, entry in known.items() if not entry.reason.startswith(_TOGETHER)}
 
     def _evidence(self, group: Group) -> str:
-        """A digest of what decides the carved tests: the backend, kernels, recorded data and floors."""
-        digest = hashlib.sha256()
+        """A digest of what decides the carved tests: the backend, kernels, recorded data, floors and tolerances."""
+        digest = hashlib.sha256(repr(self._executor.overrides.rules).encode("utf-8", "surrogatepass"))
         for case, node in group.places:
             view = self._carved.get(case, Mode.ISOLATED)
             binding = self._executor.bindings.get(case, node)

@@ -69,6 +69,10 @@ class Placement:
         self.kernels.clear()
         return True
 
+    def forget_history(self) -> None:
+        """What was done so far cannot be undone."""
+        self._history.clear()
+
     def undo(self) -> tuple[int, int] | None:
         """Take the last change back; the range that it had changed, or None if there is none."""
         if not self._history:

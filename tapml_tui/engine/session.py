@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -56,9 +57,12 @@ class Session:
         breakpoints: What is set.
         progress: (done, total) of the run under way.
         node: Node under way.
+        views: Of every case and mode.
+        cursors: By case.
         activity: What takes so long, or "".
         names: What the ledger calls backends, by id.
         origin: What exported tests are told of the target.
+        script: Where commands are recorded, if they are.
         answers: Judges what the model answers.
         notes: The user's, by node id.
         folds: Paths of the folds that are closed on the screen.
@@ -70,8 +74,8 @@ class Session:
         self._trace = trace
         self._executor = executor
         self._judge = Judge(executor)
-        self._views = Views(trace, backend_ids, initial)
-        self._cursors: dict[int, int] = {}
+        self.views = Views(trace, backend_ids, initial)
+        self.cursors: dict[int, int] = {}
         self._switches: list[int] = []  # graphs, in the order in which their placements were changed
         self.breakpoints = Breakpoints()
         self.progress: tuple[int, int] | None = None
@@ -79,11 +83,12 @@ class Session:
         self.activity = ""
         self.names: Mapping[str, str] = {}
         self.origin = Origin()
-        self.view = self._views.get(0, mode)
+        self.script: Path | None = None
+        self.view = self.views.get(0, mode)
         self.answers = Answers(trace, executor.references, executor.bindings)
         self.notes: dict[str, str] = {}
         self.folds: tuple[str, ...] = ()
-        self.investigator = Investigator(trace, executor, self._views, self.answers)
+        self.investigator = Investigator(trace, executor, self.views, self.answers)
 
     @property
     def graph_number(self) -> int:
@@ -93,23 +98,23 @@ class Session:
     @property
     def answer(self) -> Answer | None:
         """What the model answers in the present case."""
-        return self.answers.now(self._views.get(self.view.case, Mode.CHAINED))
+        return self.answers.now(self.views.get(self.view.case, Mode.CHAINED))
 
     @property
     def cursor(self) -> int:
         """Next node to execute; the number of nodes at the end."""
-        return self._cursors.get(self.view.case, 0)
+        return self.cursors.get(self.view.case, 0)
 
     @cursor.setter
     def cursor(self, node: int) -> None:
-        self._cursors[self.view.case] = node
+        self.cursors[self.view.case] = node
 
     def select(self, case: int, mode: Mode) -> Stopped:
         """Work on another case or mode; each keeps its own results."""
         if not 0 <= case < len(self._trace.cases):
             return Stopped(StopReason.REFUSED, f"there is no case {case + 1}: the trace has {len(self._trace.cases)}")
         said_now = _SAID_OF[mode] if mode is not self.view.mode else f"case {case + 1}: {self._trace.cases[case].name}"
-        self.view = self._views.get(case, mode)
+        self.view = self.views.get(case, mode)
         self._executor.forget_ahead()
         self._mark_breakpoints()
         return Stopped(StopReason.STEP, said_now)
@@ -140,7 +145,7 @@ class Session:
         if not self._switches:
             return Stopped(StopReason.REFUSED, "nothing to undo")
         graph = self._switches.pop()
-        placement = self._views.placements[graph]
+        placement = self.views.placements[graph]
         changed = placement.undo()
         assert changed is not None
         self._placed(graph, *changed)
@@ -172,13 +177,13 @@ class Session:
 
         `undo_with_last`: one `undo` takes this back together with what was placed before it.
         """
-        if self._views.placement(graph).assign(backend, remember=not undo_with_last):
+        if self.views.placement(graph).assign(backend, remember=not undo_with_last):
             if not undo_with_last:
                 self._switches.append(graph)
             self._placed(graph, 0, len(backend))
 
     def _placed(self, graph: int, start: int, stop: int) -> None:
-        self._views.placed(graph, start, stop)
+        self.views.placed(graph, start, stop)
         self._executor.forget_ahead()
 
     def step(self, step: Step) -> Waiting[Stopped]:
@@ -267,7 +272,7 @@ class Session:
             except TraceError as error:
                 self._judge.give_up(where, needed, f"{DAMAGED}: {error}")
         if again:
-            self._views.recomputed(view, node + 1)  # what it hands on may be something else now
+            self.views.recomputed(view, node + 1)  # what it hands on may be something else now
 
     def _horizon(self, node: int, planned: Forward) -> int:
         """Up to where nodes may be sent ahead: not past a place where the run will stop."""

@@ -61,6 +61,11 @@ class NodeTable:
         self.factor = np.zeros(nodes, np.float32)
         self.letters = tuple(side_letter(backend_id) for backend_id in backend_ids)
 
+    @property
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What became of the nodes: status, verdict, factor."""
+        return self.status, self.verdict, self.factor
+
     def __len__(self) -> int:
         """How many nodes."""
         return len(self.status)

@@ -53,7 +53,7 @@ class Views:
 
     def placed(self, graph: int, start: int, stop: int) -> None:
         """The nodes [start, stop) of a graph were moved: find out what still holds, in all cases."""
-        for view in self._in_order():
+        for view in self.in_order():
             if self._trace.cases[view.case].graph == graph:
                 view.changed.update(range(start, stop))
                 view.refresh(0 if view.handed else start)
@@ -63,10 +63,10 @@ class Views:
     def recomputed(self, view: View, start: int) -> None:
         """What nodes of this view before `start` hand on may be something else now."""
         view.refresh(start)
-        for later in self._in_order():
+        for later in self.in_order():
             if later.handed and later.mode is view.mode and later.case > view.case:
                 later.refresh(0)
 
-    def _in_order(self) -> list[View]:
-        """State is handed to later cases only."""
+    def in_order(self) -> list[View]:
+        """Those that were asked for, by case: state is handed to later cases only."""
         return sorted(self._views.values(), key=lambda view: view.case)

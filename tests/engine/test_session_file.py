@@ -1,0 +1,196 @@
+"""A session is opened again as it was left, whenever and however it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapml_tui.engine.commands import (
+    Breakpoint,
+    BreakpointKind,
+    Force,
+    Mode,
+    Record,
+    RunNodes,
+    SelectCase,
+    SetBackend,
+    SetFolds,
+    SetMode,
+    SetNote,
+    SetOutputKind,
+    Step,
+    ToggleBreakpoint,
+    Verb,
+)
+from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.script import parse_script
+from tests.engine.toys import Driver, mlp
+from tests.sampling import SEED, count
+from trace_format import open_trace
+
+CONDITION = Breakpoint(BreakpointKind.CONDITION, "floor > 1000")
+
+
+def fill(driver: Driver) -> None:
+    driver.do(SetBackend(2, 5, "source"))
+    driver.do(Force(7))
+    driver.do(ToggleBreakpoint(CONDITION))
+    driver.do(SetNote(3, "look \N{SNOWMAN}"))
+    driver.do(SetFolds(("layers.0", "layers.1.mlp")))
+    driver.do(SetOutputKind(0, "logits"))
+    driver.do(SelectCase(1))
+    driver.step(Verb.INTO)
+    driver.step(Verb.INTO)
+
+
+def told(driver: Driver) -> dict[str, Any]:
+    engine, snapshot = driver.engine, driver.engine.snapshot
+    return {
+        "case": snapshot.case,
+        "mode": snapshot.mode,
+        "cursor": snapshot.cursor,
+        "breakpoints": snapshot.breakpoints,
+        "placed": engine.table.backend.tolist(),
+        "status": engine.table.status.tolist(),
+        "verdict": engine.table.verdict.tolist(),
+        "note": engine.note(3),
+        "folds": engine.folds,
+    }
+
+
+def test_everything_is_as_it_was(tmp_path: Path) -> None:
+    path, run = tmp_path / "t.trace", tmp_path / "a.run"
+    with Driver(mlp(3, cases=2).write(path), run_path=run, resume=True) as driver:
+        fill(driver)
+        before = told(driver)
+    with Driver(open_trace(path), run_path=run, resume=True) as driver:
+        assert told(driver) == before
+        assert driver.engine.table.flags[:2].all(), "shown, to be computed again when a verb needs it"
+        driver.step(Verb.BACK)
+        assert driver.engine.snapshot.cursor == 1
+        assert driver.do(RunNodes()).counts.nodes == 9
+
+
+def test_without_resuming_a_session_starts_anew_and_writes_nothing(tmp_path: Path) -> None:
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run") as driver:
+        fill_one = driver.do(SetNote(3, "x"))
+        assert fill_one.stopped is StopReason.DONE
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "{", '{"schema": 2}', '{"schema": 1}', "[" * 100000, '{"schema": 1, "placements": [3]}',
+     '{"schema": 1, "notes": 3, "folds": {"a": 1}, "breakpoints": [["x", 1], 3, ["condition", "floor.x"]]}'],
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_no_obstacle(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.END
+
+
+def test_values_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
+    path, run = tmp_path / "t.trace", tmp_path / "a.run"
+    with Driver(mlp().write(path), run_path=run, resume=True) as driver:
+        driver.do(SetNote(3, "kept"))
+        driver.step(Verb.INTO)
+    document = json.loads(run.with_suffix(".json").read_text())
+    document |= {
+        "placements": {"0": [[0, 99, "source", None], [0, 2, "moon", None], [1, 2, "source", None], "x"], "7": []},
+        "cursors": {"0": 10**9, "x": 1, "5": 2},
+        "case": 77,
+        "results": [[0, "chained", "!", "", ""], [0, "chained"], [9, "chained", "", "", ""]],
+    }
+    run.with_suffix(".json").write_text(json.dumps(document))
+    with Driver(open_trace(path), run_path=run, resume=True) as driver:
+        assert driver.engine.note(3) == "kept"
+        assert driver.engine.snapshot.cursor == 9
+        assert [driver.engine.table.backend[i] for i in range(3)] == [1, 0, 1]
+
+
+def test_another_carving_keeps_what_names_tell(tmp_path: Path) -> None:
+    run = tmp_path / "a.run"
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=run, resume=True) as driver:
+        driver.do(SetNote(3, "kept"))
+        driver.do(SetBackend(0, 3, "source"))
+        where = run.with_suffix(".json")
+    run.unlink()
+    with Driver(mlp(seed=1).write(tmp_path / "u.trace"), run_path=run, resume=True) as driver:
+        assert where.exists()
+        assert driver.engine.note(3) == "kept"
+        assert (driver.engine.table.backend == 1).all()
+
+
+def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tapml_tui.engine.session_file.write_atomically", full)
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
+        driver.step(Verb.INTO)
+        assert driver.step(Verb.INTO).stopped is StopReason.STEP
+        said = [event for event in driver.events if "cannot be saved" in getattr(event, "text", "")]
+    assert len(said) == 1
+
+
+def test_commands_are_recorded(tmp_path: Path) -> None:
+    script = tmp_path / "steps.txt"
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run") as driver:
+        driver.do(Record(str(script)))
+        commands = [Step(Verb.INTO), SetMode(Mode.ISOLATED), ToggleBreakpoint(CONDITION), SetNote(1, 'a "b"\n')]
+        for command in commands:
+            driver.do(command)
+        driver.do(Record(None))
+        driver.step(Verb.INTO)
+        assert list(parse_script(script.read_text())) == commands
+        assert driver.do(Record(str(tmp_path / "no" / "steps.txt"))).stopped is StopReason.REFUSED
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tapml_tui.engine.commands import *
+from tests.engine.toys import Driver, Verb
+from trace_format import open_trace
+
+folder = Path(sys.argv[1])
+with Driver(open_trace(folder / "t.trace"), run_path=folder / "a.run", resume=True) as driver:
+    start = len(driver.engine.note(0))
+    for number in range(start, 100000):
+        driver.do(SetNote(0, "x" * (number + 1)))
+        driver.do(SetBackend(number % 9, number % 9 + 1, "source" if number // 9 % 2 else "target"))
+        driver.step([Verb.INTO, Verb.BACK, Verb.CONTINUE][number % 3])
+        print(number + 1, driver.engine.snapshot.cursor, flush=True)
+"""
+
+
+def test_kill_9_at_any_moment_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    mlp().write(tmp_path / "t.trace").close()
+    dice = random.Random(SEED)
+    for _ in range(count(6, 200)):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, env={**os.environ}
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(dice.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        answered = [line.split() for line in child.stdout.read().splitlines() if len(line.split()) == 2]
+        child.wait()
+        document = json.loads((tmp_path / "a.json").read_text())
+        note = document["notes"].get(next(iter(document["notes"])), "")
+        if answered:
+            assert len(note) in (int(answered[-1][0]), int(answered[-1][0]) + 1)
+        with Driver(open_trace(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
+            assert driver.engine.run_path == tmp_path / "a.run"
+            assert len(driver.engine.note(0)) == len(note)
+            assert driver.engine.snapshot.cursor == document["cursors"].get("0", 0)
