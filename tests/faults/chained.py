@@ -10,6 +10,7 @@ from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tests.faults.arithmetic import benign
 from tests.faults.bench import Bench, Kernel, Place
+from tests.faults.isolated import diagnosis_of
 from tests.faults.peers import judged
 from tests.faults.placing import Variant
 from tests.faults.records import BENIGN, Record, largest_error
@@ -33,11 +34,10 @@ class Chain:
         self._bench, self._covered = bench, covered
         bench.go(Mode.CHAINED, "target" if whole else "source")
         self.plain()
-        while whole and (wrong := self._alarms()):
-            for node in wrong:
+        while whole and (guilty := self._guilty()):
+            for node in guilty:
                 bench.put(node, "source")
             bench.run()
-        self.placed = {place.node for place in covered}
 
     def plain(self) -> None:
         """The healthy kernel at every node of the suite."""
@@ -45,9 +45,10 @@ class Chain:
             self._bench.put(place.node, "target", _PLAIN)
         self._bench.run()
 
-    def _alarms(self) -> list[int]:
-        nodes = range(len(self._bench.driver.engine.graph))
-        return [node for node in nodes if self._bench.result(node).status in _ALARMS]
+    def _guilty(self) -> list[int]:
+        results = [self._bench.result(node) for node in range(len(self._bench.driver.engine.graph))]
+        wrong = [r for r in results if r.verdict is Verdict.LOCAL or r.status in (Status.ERROR, Status.UNSUPPORTED)]
+        return [result.node for result in wrong if result.backend == "target"]
 
     def benign(self, draw: random.Random) -> Iterator[Record]:
         """A benign variant at every node of the suite, all at once: nobody may raise an alarm."""
@@ -58,7 +59,7 @@ class Chain:
         self._bench.run()
         for place in self._covered:
             yield self._record(Kernel(place, names[place.node], BENIGN, _PLAIN), 1.0)
-        yield from self._others({place.node for place in self._covered}, names=(*_ALARMS,))
+        yield from self._others({place.node for place in self._covered}, blamed_if=_ALARMS)
 
     def fault(self, kernel: Kernel, isolated: Record) -> Iterator[Record]:
         """A wrong kernel at its node; what it is worth was found out when it ran alone."""
@@ -66,7 +67,7 @@ class Chain:
         self._bench.put(node, "target", kernel.variant)
         self._bench.run()
         yield replace(self._record(kernel, isolated.envelopes), envelopes=isolated.envelopes)
-        yield from self._others({node}, names=(Status.ERROR,))
+        yield from self._others({node}, blamed_if=(Status.ERROR,))
         self._bench.put(node, "target", _PLAIN)
 
     def _record(self, kernel: Kernel, unit: float) -> Record:
@@ -83,17 +84,18 @@ class Chain:
             factor=result.factor,
             peers=judged(reference, actual),
             envelopes=largest_error(reference, actual) / unit,
+            diagnosis=diagnosis_of(result),
             note=f"{kernel.place} {result.verdict} {result.reason}",
         )
 
-    def _others(self, but: Collection[int], *, names: Sequence[Status]) -> Iterator[Record]:
+    def _others(self, but: Collection[int], *, blamed_if: Sequence[Status]) -> Iterator[Record]:
         """One record for every other node: it is healthy, and must not be blamed."""
         graph, engine = self._bench.driver.engine.graph, self._bench.driver.engine
         for node in range(len(graph)):
             result = self._bench.result(node)
             if node in but or result.status is Status.NOT_RUN or result.backend != "target":
                 continue
-            blamed = result.verdict is Verdict.LOCAL or result.status in names
+            blamed = result.verdict is Verdict.LOCAL or result.status in blamed_if
             yield Record(
                 mode="chained",
                 operator=graph.op(node).rpartition(".")[0],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapml_tui.backends.protocol import Operand
-from tapml_tui.compare.diagnosis import diagnose
 from tapml_tui.compare.result import Status
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult
@@ -114,7 +113,7 @@ class _Judging:
             factor=result.factor,
             peers=judged(reference, actual),
             envelopes=self._envelopes(reference, actual, error),
-            diagnosis=diagnosis_of(self._bench, result),
+            diagnosis=diagnosis_of(result),
             note=str(self._place),
         ), error
 
@@ -124,16 +123,7 @@ class _Judging:
         return error / self._envelope if self._envelope else np.inf if error else 0.0
 
 
-def diagnosis_of(bench: Bench, result: NodeResult) -> str:
+def diagnosis_of(result: NodeResult) -> str:
     """The kind of wrong that is named first, "" if nothing is said."""
-    comparison, engine = result.outputs[0].comparison, bench.driver.engine
-    if result.status is not Status.FAILED or comparison is None:
-        return ""
-    found = diagnose(
-        *bench.arrays(result.node),
-        allowance=comparison.law.allowance if comparison.law is not None else 0.0,
-        inputs=[view.reference for view in engine.inputs(result.node) if view.reference is not None],
-        operator=engine.graph.op(result.node),
-        stale=bench.earlier(result.node),
-    )
-    return str(found.kind) if found is not None else ""
+    diagnosis = result.finding.diagnosis if result.finding is not None else None
+    return str(diagnosis.kind) if diagnosis is not None else ""

@@ -66,8 +66,6 @@ def by(records: Sequence[Record], key: Callable[[Record], str]) -> str:
 
 def diagnosed(record: Record) -> str:
     """One of right, none and wrong; "" if there are no words for it, or it was not found."""
-    if record.mode != "isolated":
-        return ""
     kind = KINDS[record.kind]
     words = kind.words if record.strength == GROSS else kind.faint
     if not words or not record.found:
