@@ -90,3 +90,40 @@ def test_a_node_on_the_source_is_never_local(tmp_path: Path) -> None:
         driver.do(SetBackend(PLACE, PLACE + 1, "source"))
         driver.do(RunNodes())
         assert driver.engine.result(PLACE).verdict == "CLEAN"
+
+
+def blown_up(right: Arrays) -> Arrays:
+    """So large that some squares overflow, here and there in another order."""
+    wrong = right[0].copy()
+    wrong[0] = np.float32(3e38)
+    return (wrong,)
+
+
+def test_where_the_source_gives_nan_or_inf_on_what_was_blown_up_nobody_is_to_blame(tmp_path: Path) -> None:
+    def other_way(right: Arrays) -> Arrays:
+        return (np.where(np.isfinite(right[0]), right[0], np.float32(0)),)
+
+    with Driver(mlp(edit=noisy).write(tmp_path / "t.trace")) as driver:
+        driver.target.faults.update(
+            {"layers.0/aten.add.Tensor#0": blown_up, "layers.1.attn/aten.matmul.default#0": other_way}
+        )
+        driver.source.operators = driver.source.operators | {
+            "aten.tanh.default": lambda a: (a,)  # so that it stays large
+        }
+        driver.target.operators = driver.target.operators | {"aten.tanh.default": lambda a: (a,)}
+        driver.do(RunNodes())
+        assert driver.engine.result(1).verdict == "LOCAL"
+        matmul = driver.engine.result(3)
+        assert (matmul.status, matmul.verdict) == ("failed", "INHERITED")
+
+
+def test_an_infinity_of_its_own_is_local_all_the_same(tmp_path: Path) -> None:
+    def infinite(right: Arrays) -> Arrays:
+        wrong = right[0].copy()
+        wrong[2, 3] = np.inf
+        return (wrong,)
+
+    with Driver(mlp(edit=noisy).write(tmp_path / "t.trace")) as driver:
+        driver.target.faults.update({"layers.0/aten.add.Tensor#0": a_little_off, GUILTY: infinite})
+        driver.do(RunNodes())
+        assert driver.engine.result(PLACE).verdict == "LOCAL"
