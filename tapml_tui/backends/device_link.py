@@ -310,11 +310,9 @@ class DeviceLink:
         self.connected = self._was_connected = True
         self._dropping = False
         self._events.limits(header["limits"])
-        where = f"{header['name']} " if header["name"] else ""
-        if self._address.tracker:
-            where += f"at {header['place']}"
-        detail = "the server was started again" if self.tries > 1 else ""
-        self._events.log("info", f"connected to {where or header['place']}{'; ' + detail if detail else ''}")
+        where = " at ".join(filter(None, [header["name"], header["place"]]))
+        again = "; the server was started again" if self.tries else ""
+        self._events.log("info", f"connected to {where}{again}")
         self._events.state(State.READY, "", header["latency_ms"])
         self._events.usable()
         self.tries = 0

@@ -275,7 +275,7 @@ class TargetBackend(ActingBackend):
             blamed.suspect = loss.words
             self._killers.add(blamed.signature, Killer(blamed.request.label, loss.words))
             return
-        if loss.deadline or blamed.losses > 1:
+        if (loss.deadline and loss.certain) or blamed.losses > 1:
             reason = loss.words if loss.deadline else f"lost twice at {blamed.request.label}: {loss.words}"
             detail = f"{loss.words}\n\n{loss.log}".strip()
             self._answer(blamed, Failed(blamed.request.id, False, blamed.stage, reason, detail, device_lost=True))
