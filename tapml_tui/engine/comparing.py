@@ -165,7 +165,7 @@ class Comparer:
         self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
     ) -> Comparison | None:
         """Indices are judged by what they point to in the values that were really there; None for other outputs."""
-        choice = choice_of(visit.binding.unit.calls[0])
+        choice = choice_of(visit.binding.unit.calls[0], near=mode is Mode.CHAINED)
         if choice is None or choice.output != visit.binding.outputs[place]:
             return None
         values = load(inputs[choice.values])

@@ -18,10 +18,17 @@ class Choice(NamedTuple):
     dim: int | None
 
 
-def choice_of(call: Call) -> Choice | None:
-    """Which output of a call holds indices among which ties are free, if any does."""
+def choice_of(call: Call, *, near: bool = False) -> Choice | None:
+    """Which output of a call holds indices among which ties are free, if any does.
+
+    Args:
+        call: A call out of a trace.
+        near: Whether the values are only nearly the recorded ones. Then what was nearly equal may be equal now,
+            or the other way round, so that the order of a stable sort is another, too.
+    """
     name, overload = _name(call.op)
-    if overload == "stable" or not call.args or not isinstance(call.args[0], UnitInput):
+    stable = overload == "stable" and dict(call.kwargs).get("stable") is not False
+    if (stable and not near) or not call.args or not isinstance(call.args[0], UnitInput):
         return None
     values = call.args[0].index
     if name in _FLAT:

@@ -17,6 +17,14 @@ def test_any_name_of_an_operator_has_an_answer(op: str) -> None:
     assert arithmetic_of(Unit((call,), (spec,), (spec,), (CallResult(0),)), (4,)).terms >= 1
 
 
+def test_a_stable_sort_has_no_free_choice_but_among_what_is_nearly_equal() -> None:
+    call = Call("aten.sort.stable", (UnitInput(0),), (("stable", True), ("dim", 0)))
+    assert choice_of(call) is None
+    assert choice_of(call, near=True) == (1, 0, 0)
+    assert choice_of(Call("aten.sort.stable", (UnitInput(0),), (("stable", False),))) == (1, 0, -1)
+    assert choice_of(Call("aten.sort.default", (UnitInput(0),))) == (1, 0, -1)
+
+
 @pytest.mark.parametrize(
     ("op", "shapes", "more", "output", "expected"),
     [
