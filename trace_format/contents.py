@@ -18,6 +18,7 @@ from trace_format.tables import pack_tables
 from trace_format.value_codec import StoredValue
 
 SOURCES_PACKED = "<u8"
+_HASHED_AT_ONCE = 1 << 16  # every call gives way to the other threads: not one for each small record
 
 
 class Footer(NamedTuple):
@@ -45,14 +46,22 @@ class Contents:
         self.lines = 0
         self.notes: list[int] = []
         self._content = hashlib.sha256()
+        self._unhashed = bytearray()
 
     def hash(self, record: Record, body: bytes) -> None:
         """Take a record into the content id."""
-        self._content.update(content_key(record) + body)
+        self._unhashed += content_key(record) + body
+        if len(self._unhashed) >= _HASHED_AT_ONCE:
+            self._hash()
+
+    def _hash(self) -> None:
+        self._content.update(self._unhashed)
+        self._unhashed.clear()
 
     @property
     def content_id(self) -> bytes:
         """SHA-256 over opcode, sizes and body of every record so far, but not of the footer's."""
+        self._hash()
         return self._content.digest()
 
     def check_graph(self, head: GraphHead) -> None:
