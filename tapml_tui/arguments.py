@@ -37,7 +37,9 @@ def debugger_parser() -> argparse.ArgumentParser:
         "  tapml-tui model.trace                             step through it on this machine\n"
         "  tapml-tui model.trace --target opencl --rpc 127.0.0.1:9090",
     )
-    parser.usage = "tapml-tui TRACE [target options] [--session FILE] [--no-mouse]\n       tapml-tui COMMAND ..."
+    parser.usage = (
+        "tapml-tui TRACE [target options] [--session FILE] [--script FILE] [--no-mouse]\n       tapml-tui COMMAND ..."
+    )
     parser.add_argument(
         "trace", metavar="TRACE", help="made by `tapml-tui carve`; write ./NAME if it is named like a command"
     )
@@ -47,6 +49,7 @@ def debugger_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="keep the results in FILE, and use those that are in it already; without, in TRACE.runs/",
     )
+    parser.add_argument("--script", metavar="FILE", help="replay recorded commands without a screen, in a new session")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     _tolerances(parser)
     _target(parser)
@@ -235,6 +238,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
         help="chained: also what is wrong on the inputs of a run on the target alone",
     )
     parser.add_argument("--case", metavar="NAME", help="with the inputs of this case; without, of the first that fails")
+    _tolerances(parser)
     _target(parser)
 
 
@@ -243,6 +247,7 @@ def _migrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help="try also what the ledger in TRACE.runs/ knows already")
     parser.add_argument("--json", metavar="FILE", help="write the ledger and the answers as JSON; - is stdout")
     parser.add_argument("--run", metavar="FILE", help="keep values and ledger beside FILE; without, in TRACE.runs/")
+    _tolerances(parser)
     _target(parser)
 
 
@@ -294,7 +299,7 @@ COMMANDS = {
         "tapml-tui devices --tracker 127.0.0.1:9190",
     ),
     "migrate": Command(
-        "move operators to the target, one kind after the other, while the answer holds",
+        "move operators to the target while the answer holds",
         _migrate,
         "tapml-tui migrate model.trace --target opencl --rpc 127.0.0.1:9090",
     ),

@@ -14,6 +14,10 @@ from tapml_tui.headless.exits import CommandError, Exit
 if TYPE_CHECKING:
     from tapml_tui.backends.launch import TargetOptions
     from tapml_tui.backends.protocol import Backend
+    from tapml_tui.engine import Engine
+    from tapml_tui.engine.events import Event
+    from tapml_tui.engine.exhibits import Origin
+    from trace_format import Trace
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -35,6 +39,9 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def _debugger(args: argparse.Namespace) -> int:
+    if args.script is not None:
+        return _replay(args)
+
     from tapml_tui.ui import run
 
     return run(
@@ -44,6 +51,29 @@ def _debugger(args: argparse.Namespace) -> int:
         mouse=not args.no_mouse,
         tolerances=args.tolerances,
     )
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tapml_tui.engine import Engine
+    from tapml_tui.headless.script import replay
+    from tapml_tui.headless.tolerances import tolerances_for
+
+    options = _target_options(args)
+
+    def engine(trace: Trace, on_event: Callable[[Event], None]) -> Engine:
+        return Engine(
+            trace,
+            _connect(options),
+            on_event=on_event,
+            run_path=Path(args.session) if args.session is not None else None,
+            names={"target": _name_of(options)},
+            origin=_origin_of(options),
+            overrides=tolerances_for(args.trace, args.tolerances)[0],
+        )
+
+    return replay(args.trace, args.script, engine)
 
 
 def _refuse_typo(name: str) -> None:
@@ -132,8 +162,8 @@ def _connect(options: TargetOptions) -> tuple[Backend, Backend]:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from tapml_tui.engine.exhibits import Origin
     from tapml_tui.headless.export import ExportRequest, export
+    from tapml_tui.headless.tolerances import tolerances_for
 
     options = _target_options(args)
     if (args.node is None) != args.all_failing:
@@ -144,19 +174,33 @@ def _export(args: argparse.Namespace) -> int:
         output=args.output,
         mode=args.mode,
         case=args.case,
-        origin=Origin(options.target, options.device or "", os.path.abspath(options.lower) if options.lower else ""),
+        origin=_origin_of(options),
+        overrides=tolerances_for(args.trace, args.tolerances)[0],
     )
     return export(request, lambda: _connect(options))
 
 
 def _migrate(args: argparse.Namespace) -> int:
     from tapml_tui.headless.migrate import MigrateRequest, migrate
+    from tapml_tui.headless.tolerances import tolerances_for
 
     options = _target_options(args)
     request = MigrateRequest(
-        trace=args.trace, json=args.json, again=args.again, run=args.run, names={"target": _name_of(options)}
+        trace=args.trace,
+        json=args.json,
+        again=args.again,
+        run=args.run,
+        names={"target": _name_of(options)},
+        overrides=tolerances_for(args.trace, args.tolerances)[0],
     )
     return migrate(request, lambda: _connect(options))
+
+
+def _origin_of(options: TargetOptions) -> Origin:
+    """What an exported test is told of a target."""
+    from tapml_tui.engine.exhibits import Origin
+
+    return Origin(options.target, options.device or "", os.path.abspath(options.lower) if options.lower else "")
 
 
 def _name_of(options: TargetOptions) -> str:

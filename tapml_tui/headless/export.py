@@ -12,8 +12,10 @@ from pathlib import Path
 
 from tapml_tui.backends.protocol import Backend
 from tapml_tui.compare import Status
+from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Mode, RunNodes, SelectCase
+from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Event
 from tapml_tui.engine.exhibits import Origin
 from tapml_tui.export import CannotExport, Exhibit, file_name, write_test
@@ -40,6 +42,7 @@ class ExportRequest:
         case: Name of the case; None: the first one in which the node fails, else the first.
         shrink: Whether to cut the data as long as it fails alike.
         origin: What a test is told of the target.
+        overrides: The user's own tolerances.
     """
 
     trace: str
@@ -49,6 +52,7 @@ class ExportRequest:
     case: str | None = None
     shrink: bool = False
     origin: Origin = field(default_factory=Origin)
+    overrides: Overrides = NO_OVERRIDES
 
 
 def export(
@@ -105,6 +109,7 @@ def _engine(
         fetch_limit=WHOLE,
         reuse=False,  # what the target does today
         origin=request.origin,
+        overrides=request.overrides,
     )
 
 

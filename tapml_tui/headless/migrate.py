@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from tapml_tui.backends.protocol import Backend
+from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine import Engine
 from tapml_tui.engine.answering import Answer
 from tapml_tui.engine.commands import Migrate, RunNodes, SelectCase
+from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Snapshot
 from tapml_tui.engine.ledger import LedgerEntry, Migration
 from tapml_tui.headless import strict_json
@@ -43,6 +45,7 @@ class MigrateRequest:
         again: Whether to try also what the ledger knows.
         run: File that keeps the computed values; None: in TRACE.runs/.
         names: What the ledger calls backends, by id.
+        overrides: The user's own tolerances.
     """
 
     trace: str
@@ -50,6 +53,7 @@ class MigrateRequest:
     again: bool = False
     run: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    overrides: Overrides = NO_OVERRIDES
 
 
 def migrate(request: MigrateRequest, make_backends: Callable[[], Sequence[Backend]]) -> int:
@@ -80,6 +84,7 @@ def migrate(request: MigrateRequest, make_backends: Callable[[], Sequence[Backen
                     fetch_limit=WHOLE,
                     initial="source",
                     names=request.names,
+                    overrides=request.overrides,
                 ),
                 show,
             )

@@ -241,7 +241,9 @@ def test_an_interrupt_while_the_program_loads_is_no_traceback(module: str) -> No
     assert (done.returncode, done.stderr) == (130, "tapml-tui: interrupted\n")
 
 
-@pytest.mark.parametrize("command", ["", "carve", "info", "verify", "recover", "check", "diff", "doctor", "export", "migrate"])
+@pytest.mark.parametrize(
+    "command", ["", "carve", "info", "verify", "recover", "check", "diff", "doctor", "export", "migrate"]
+)
 def test_every_help_has_an_example(command: str) -> None:
     done = run(*filter(None, [command]), "-h")
     assert done.returncode == 0
