@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis import Kind
+from trace_format import open_trace
+from trace_format.model import NodeRef
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Random: TypeAlias = np.random.Generator
 
+DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
 STRENGTHS = ("gross", "one percent", "eight times benign")
 _CUT = 4.0  # benign noise ends at this many deviations
 _ROOM = 2.5  # an allowance is this many times the largest benign error
@@ -75,6 +79,15 @@ def shape_of(random: Random) -> tuple[int, ...]:
     """Two to four axes of model-like sizes."""
     sizes = {2: ((8, 257), (8, 400)), 3: ((1, 5), (6, 65), (16, 200)), 4: ((1, 3), (2, 9), (6, 33), (8, 65))}
     return tuple(int(random.integers(*bounds)) for bounds in sizes[int(random.integers(2, 5))])
+
+
+def demo_activations() -> list[Floats]:
+    """Outputs of the demo model, with two axes or more."""
+    with open_trace(DEMO) as trace:
+        graph = trace.graphs[trace.cases[0].graph]
+        values = (trace.value(0, NodeRef(node, 0)) for node in range(len(graph)))
+        kept = [v for v in values if v.dtype == "float32" and len(v.shape) > 1 and np.prod(v.shape) >= 256]
+        return [np.array(trace.array(value)).astype(np.float64) for value in kept]
 
 
 Fault: TypeAlias = Callable[[Floats, Random], tuple[Floats, set[Kind]] | None]
@@ -170,7 +183,8 @@ def _exchanged(values: Floats, random: Random) -> tuple[Floats, set[Kind]]:
 def _rolled(values: Floats, random: Random) -> tuple[Floats, set[Kind]]:
     axis = _axis(random, values)
     step = int(random.choice([1, -1, int(random.integers(1, values.shape[axis]))]))
-    return np.roll(values, step, axis), {Kind.SHIFTED}
+    # Around by half of the axis: the halves have changed places.
+    return np.roll(values, step, axis), {Kind.SHIFTED} if 2 * abs(step) != values.shape[axis] else {Kind.PERMUTED}
 
 
 def _moved(values: Floats, random: Random) -> tuple[Floats, set[Kind]]:
@@ -226,10 +240,6 @@ def _truncated(values: Floats, random: Random) -> tuple[Floats, set[Kind]]:
     bits = values.astype(np.float32).view(np.uint32)
     mask = np.uint32(0xFFFF0000) if random.integers(2) else np.uint32(0xFFFFE000)
     return (bits & mask).view(np.float32).astype(np.float64), {Kind.CAST}
-
-
-def _causal(values: Floats, random: Random) -> tuple[Floats, set[Kind]] | None:
-    return None
 
 
 FAULTS: dict[str, Fault] = {

@@ -39,10 +39,10 @@ Explanation: TypeAlias = Callable[[Evidence], Diagnosis | None]
 
 _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (values.constant,),
+    (masks.mask,),
     (specials.garbage,),
     (specials.not_a_number,),
     (specials.overflow,),
-    (masks.mask,),
     (
         staleness.stale,
         staleness.copied,
@@ -105,6 +105,8 @@ def diagnose(
         evidence = gather(
             reference, actual, allowance=allowance, inputs=inputs, operator=operator, stale=stale, axes=axes
         )
+        if not evidence.fails:
+            return None
         for group in _ORDER:
             found = [one for explain in group if (one := explain(evidence)) is not None]
             fitting = [one for one in found if _worth(one, evidence)]

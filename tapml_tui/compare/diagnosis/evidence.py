@@ -79,10 +79,11 @@ class Evidence:
         """Elements that are off by more than they may."""
         return np.asarray(np.abs(self.error) > 1.0)
 
-    @cached_property
-    def worst(self) -> float:
-        """The largest error, in allowances."""
-        return float(np.abs(self.error).max(initial=0.0))
+    @property
+    def fails(self) -> bool:
+        """Whether anything is wrong at all: an element too far off, or a NaN or Inf on one side."""
+        special = ~self.finite & ~((self.actual == self.reference) | (np.isnan(self.actual) & np.isnan(self.reference)))
+        return bool(self.bad.any() or special.any())
 
     @cached_property
     def sample(self) -> npt.NDArray[np.intp]:
@@ -150,22 +151,37 @@ def gather(
     kept = tuple(_thinned(size, keep) for size, keep in zip(sizes, _budget(sizes), strict=True))
     grid = None if all(len(k) == size for k, size in zip(kept, sizes, strict=True)) else np.ix_(*kept)
     expected, got = _wide(_cut(reference, grid)), _wide(_cut(actual, grid))
-    given = _cut(np.broadcast_to(allowance, sizes), grid) if isinstance(allowance, (np.ndarray, float)) else allowance
+    given = (
+        _cut(np.broadcast_to(allowance, sizes), grid) if isinstance(allowance, np.ndarray | float | int) else allowance
+    )
     names = axis_names(sizes, operator, axes)
     if expected.ndim > len(sizes):  # complex
         sizes, kept, names = (*sizes, 2), (*kept, np.arange(2)), (*names, "part (real, imaginary)")
         given = np.stack([given, given], axis=-1) if isinstance(given, np.ndarray) else given
     old = tuple(_wide(_cut(array.reshape(reference.shape), grid)) for array in stale if array.size == reference.size)
     finite = np.isfinite(expected) & np.isfinite(got)
-    law = _at_least_rounded(reference.dtype, _law(reference.dtype, expected, given))
+    law = _law(reference.dtype, expected, given)
     safe = np.where(np.isfinite(expected), expected, 0.0)
     allowed = np.maximum(given if isinstance(given, np.ndarray) else law(safe), _least(reference.dtype, safe))
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.where(finite, (got - expected) / allowed, 0.0)
+    bits = np.ascontiguousarray(_cut(actual, grid))
     return Evidence(
-        expected, got, allowed, law, error, finite, actual.dtype, names, kept, sizes,
-        tuple(inputs), operator, old, _cut(actual, grid),
-    )  # fmt: skip
+        reference=expected,
+        actual=got,
+        allowance=allowed,
+        law=_at_least_rounded(reference.dtype, law),
+        error=error,
+        finite=finite,
+        dtype=actual.dtype,
+        names=names,
+        kept=kept,
+        sizes=sizes,
+        inputs=tuple(inputs),
+        operator=operator,
+        stale=old,
+        bits=bits.view(bits.real.dtype).reshape(got.shape) if actual.dtype.kind == "c" else bits,
+    )
 
 
 def _cut(array: npt.NDArray[Any], grid: tuple[npt.NDArray[Any], ...] | None) -> npt.NDArray[Any]:
@@ -213,6 +229,8 @@ def _law(dtype: np.dtype[Any], expected: Floats, given: npt.NDArray[Any] | Allow
     """The allowance as a function of a value: what the caller says, or the envelope of what it gave."""
     if callable(given):
         return given
+    if given is None and precision(dtype) is None:
+        return lambda values: _least(dtype, values)
     if given is None:
         size = np.abs(expected[np.isfinite(expected)])
         rms = float(np.sqrt(np.mean(np.square(size)))) if size.size else 0.0

@@ -84,7 +84,8 @@ def wrong_slices(
         return None
     level, bad = np.maximum(energy[index], _SILENT), bad[index]
     for found in _forms(level, index, elements, size):
-        scattered = found.form is Form.SET and bad.sum() < 2 * found.chosen.size
+        # What is listed has to be seen to fail, slice by slice.
+        scattered = bad.sum() < {Form.SET: 2, Form.PERIODIC: 1}.get(found.form, 0) * found.chosen.size
         if not scattered and _accepted(found.chosen, level, bad, elements):
             return _completed(found, index, size)
     return None

@@ -15,7 +15,7 @@ from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 
 _DEPTH = 3
 _PART = 0.75
-_SHOWN = 4.0
+_SHOWN = 2.0
 _MOST = {Form.TAIL: 0.75, Form.HEAD: 0.5, Form.RANGE: 0.5}
 
 
@@ -35,8 +35,12 @@ class Region:
 def regional(evidence: Evidence) -> Diagnosis | None:
     """Some slices are wrong and all others agree."""
     region = confined(evidence)
-    if region is None:
-        return _in_memory(evidence)
+    tail = region is not None and any(one.form is Form.TAIL for one in region.found.values())
+    if region is None or tail:
+        most = evidence.reference.size if region is None else int(np.prod([one.size for one in region.chosen]))
+        memory = _in_memory(evidence, most)
+        if memory is not None or region is None:
+            return memory
     if _vague(evidence, region):
         return None
     return described(evidence, region)
@@ -165,14 +169,14 @@ def _content(inside: Evidence) -> tuple[str, bool]:
     return f" {{verb}} wrong by up to {number(float(difference.max(initial=0.0)))}", False
 
 
-def _in_memory(evidence: Evidence) -> Diagnosis | None:
-    """A tail, or every k-th element, of the whole array in memory order."""
+def _in_memory(evidence: Evidence, most: int) -> Diagnosis | None:
+    """A tail, or every k-th element, of the whole array in memory order, of fewer than `most` elements."""
     if len(evidence.shape) < 2 or not evidence.whole:
         return None
     energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)).reshape(-1), evidence.bad.reshape(-1)
     shown = bad | (np.abs(evidence.reference) > _SHOWN * evidence.allowance).reshape(-1)
     found = wrong_slices(energy, bad.astype(np.intp), 1, shown)
-    if found is None or found.form not in (Form.TAIL, Form.PERIODIC, Form.HEAD):
+    if found is None or found.form not in (Form.TAIL, Form.PERIODIC, Form.HEAD) or found.chosen.size >= 0.95 * most:
         return None
     flat = evidence.flattened()
     region = Region({0: found}, (found.chosen,))

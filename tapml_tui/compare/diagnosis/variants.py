@@ -59,7 +59,8 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
             continue
         found = fit(evidence, direction) or _exactly(evidence, variant.values)
         if found is not None and 0.0 < found.coefficient < 1.05 and (best is None or found.residual < best.residual):
-            best = Diagnosis(variant.kind, variant.words + blended(found.coefficient), found.residual, 0.5)
+            words = blended(found.coefficient)
+            best = Diagnosis(variant.kind, variant.words + words, found.residual, 1.5 if words else 0.5)
     return best
 
 
