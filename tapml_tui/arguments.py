@@ -237,6 +237,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
         default="isolated",
         help="chained: also what is wrong on the inputs of a run on the target alone",
     )
+    parser.add_argument("--shrink", action="store_true", help="cut the data as long as it fails in the same way")
     parser.add_argument("--case", metavar="NAME", help="with the inputs of this case; without, of the first that fails")
     _tolerances(parser)
     _target(parser)

@@ -149,7 +149,7 @@ def _check(args: argparse.Namespace) -> int:
     return check(request, lambda: _connect(options))
 
 
-def _connect(options: TargetOptions) -> tuple[Backend, Backend]:
+def _connect(options: TargetOptions) -> tuple[Backend, ...]:
     from importlib.util import find_spec
 
     from tapml_tui.backends.launch import make_backends
@@ -174,6 +174,7 @@ def _export(args: argparse.Namespace) -> int:
         output=args.output,
         mode=args.mode,
         case=args.case,
+        shrink=args.shrink,
         origin=_origin_of(options),
         overrides=tolerances_for(args.trace, args.tolerances)[0],
     )

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tapml_tui.backends.protocol import TensorSpec
-from tapml_tui.compare import Comparison, Verdict
-from tapml_tui.compare.diagnosis import diagnose
+from tapml_tui.compare import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.comparing import Comparer, Visit
 from tapml_tui.engine.executor import SOURCE, Executor
@@ -75,6 +74,7 @@ def exhibit_of(executor: Executor, view: View, node: int, origin: Origin) -> Exh
     reason = result.reason if result is not None else ""
     if given is not None and not live:
         reason = comparer.with_reference(visit, given, inputs, Mode.ISOLATED).reason
+    diagnosis = result.finding.diagnosis if result is not None and result.finding is not None else None
     choice = choice_of(binding.unit.calls[0])
     return Exhibit(
         node=view.graph.node_id(node),
@@ -88,34 +88,11 @@ def exhibit_of(executor: Executor, view: View, node: int, origin: Origin) -> Exh
         choice=None if choice is None else (binding.outputs.index(choice.output), choice.values, choice.dim),
         nan_too=live,
         reason=reason,
-        diagnosis=diagnosis_of(shown, given, inputs, laws, binding) if given is not None and reason else "",
+        diagnosis=diagnosis.sentence if diagnosis is not None else "",
+        broke=result is not None and result.status in (Status.ERROR, Status.UNSUPPORTED),
+        wrong_kind=diagnosis.kind.value if diagnosis is not None else "",
+        floors=tuple(value.isolated for value in binding.values),
     )
-
-
-def diagnosis_of(
-    outputs: Sequence[Output],
-    given: Outcome,
-    inputs: Sequence[Stored],
-    laws: Sequence[Comparison | None],
-    binding: Binding,
-) -> str:
-    """What kind of wrong the first output is that is wrong in a way that there are words for; "" without."""
-    arrays = [array for array in map(load, inputs) if array is not None]
-    for output, stored, one in zip(outputs, given.outputs, laws, strict=True):
-        actual = load(stored)
-        if output.expected is None or actual is None or actual.shape != output.expected.shape:
-            continue
-        law = one.law if one is not None else None
-        found = diagnose(
-            output.expected,
-            actual,
-            allowance=law.allowance if law is not None else 0.0,
-            inputs=arrays,
-            operator=binding.unit.calls[0].op,
-        )
-        if found is not None:
-            return found.sentence
-    return ""
 
 
 def _recorded(executor: Executor, binding: Binding) -> list[Stored]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Unit
+from trace_format.model import Floor
 
 
 class CannotExport(ValueError):
@@ -47,6 +48,9 @@ class Exhibit:
         nan_too: Whether a NaN in both is fine, because the inputs were wrong already.
         reason: What is wrong, as the screen says it; "" if it passed.
         diagnosis: What kind of wrong, in words, or "".
+        broke: Whether it gave nothing at all: it could not be converted, compiled or run.
+        wrong_kind: The same in one word (`compare.diagnosis.Kind`), or "".
+        floors: The noise floor of each output, as recorded.
     """
 
     node: str
@@ -61,6 +65,9 @@ class Exhibit:
     nan_too: bool = False
     reason: str = ""
     diagnosis: str = ""
+    broke: bool = False
+    wrong_kind: str = ""
+    floors: tuple[Floor | None, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -19,9 +19,11 @@ from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Event
 from tapml_tui.engine.exhibits import Origin
 from tapml_tui.export import CannotExport, Exhibit, file_name, write_test
+from tapml_tui.export.shrinking import sizes_of
 from tapml_tui.headless.conversation import Conversation
 from tapml_tui.headless.exits import CommandError, Exit
 from tapml_tui.headless.progress import progress_of
+from tapml_tui.headless.shrinking import Shrinker
 from trace_format import Trace, open_trace
 from trace_format.text import printable
 
@@ -58,14 +60,12 @@ class ExportRequest:
 def export(
     request: ExportRequest,
     make_backends: Callable[[], Sequence[Backend]],
-    shrink: Callable[[Exhibit], Exhibit] = lambda exhibit: exhibit,
 ) -> int:
     """Run what is asked for on the target, and write it out.
 
     Args:
         request: What was asked for.
         make_backends: Gives the source and the target, not started.
-        shrink: Cuts an exhibit.
 
     Returns:
         The exit code: 0 if something was written.
@@ -89,10 +89,20 @@ def export(
             exhibits = list(_exhibits(talk, trace, cases, request.node))
         # The target's processes are gone; what they gave is mapped as long as it is needed.
         if request.shrink:
-            exhibits = [shrink(exhibit) for exhibit in exhibits]
+            exhibits = _shrunk(exhibits, make_backends)
         if request.node is not None:
             return _write_one(exhibits[0], Path(request.output))
         return _write_all(exhibits, Path(request.output), request.trace)
+
+
+def _shrunk(exhibits: Sequence[Exhibit], make_backends: Callable[[], Sequence[Backend]]) -> list[Exhibit]:
+    with Shrinker(make_backends()) as shrinker:
+        small = []
+        for exhibit in exhibits:
+            small.append(shrinker.shrink(exhibit))
+            sizes = f"{exhibit.nbytes:,} -> {small[-1].nbytes:,} bytes"
+            print(f"{printable(exhibit.node)}: {sizes} ({sizes_of(small[-1])})", file=sys.stderr)
+        return small
 
 
 def _engine(
