@@ -108,7 +108,7 @@ KINDS: dict[str, Kind] = {
     "one_head": Kind(lambda site: site.operator in HEADS and len(site.shape) == 4, _PART, _PART, memory=True),
     "one_channel": Kind(lambda site: not site.moves, _PART, _PART, memory=True),
     "one_batch": Kind(lambda site: site.shape[0] > 1, _PART, _PART, memory=True),
-    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1, _MOVED),
+    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1, (*_MOVED, "stale")),
     "permuted": Kind(lambda site: any(size % 2 == 0 for size in site.shape), _MOVED),
     "shifted": Kind(lambda site: len(site.shape) > 1 and max(site.shape[-2:]) > 2, ("shifted",)),
     "wrong_axis": Kind(_axis, ("wrong_axis",)),

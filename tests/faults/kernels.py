@@ -12,6 +12,7 @@ import random
 from typing import Any
 
 from tvm import relax, te, tirx
+from tvm.s_tir import Schedule
 
 from tests.faults import damaged, miscomputed
 from tests.faults.arithmetic import of_name
@@ -49,7 +50,22 @@ def prim_func(op: str, args: list[Any], kwargs: dict[str, Any]) -> tuple[tirx.Pr
     else:
         out = _wrong(name, operator, values, named, dtype)
     function = te.create_prim_func([*placeholders, out]).without_attr("global_symbol")
+    if "lanes" in name:
+        function = _vectorised(function)
     return function, tensors, relax.TensorType(sizes(out), dtype)
+
+
+def _vectorised(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Scheduled: the accumulators of `Kit._lanes`, the innermost spatial loop of its sums, become one vector."""
+    schedule = Schedule(function)
+    for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+        loops = schedule.get_loops(block)
+        if schedule.get(block).name_hint.startswith("lanes"):
+            *_, lane, step = loops
+            schedule.reorder(step, lane)
+            schedule.vectorize(lane)
+            schedule.decompose_reduction(block, step)
+    return schedule.mod["main"]
 
 
 def _wrong(name: str, operator: Any, values: list[Any], named: dict[str, Any], dtype: str) -> Any:

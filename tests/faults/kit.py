@@ -55,8 +55,8 @@ class Kit:
         second = self.sum(shape, terms - middle, lambda i, k: left(i, k + middle) * right(i, k + middle))
         return te.compute(tuple(shape), lambda *i: self.step(first(*i)) + second(*i), name="halves")
 
-    def _sequential(self, shape: Index, terms: int, term: Term) -> Any:
-        return _reduced(_adding(self.how.accumulate), shape, terms, term)
+    def _sequential(self, shape: Index, terms: int, term: Term, name: str = "sum") -> Any:
+        return _reduced(_adding(self.how.accumulate), shape, terms, term, name)
 
     def _permuted(self, shape: Index, terms: int, term: Term, factor: int, offset: int) -> Any:
         """K -> factor * k + offset modulo the terms: reversed for -1, else scattered."""
@@ -69,7 +69,7 @@ class Kit:
         lanes = min(lanes, terms)
         rounds = -(-terms // lanes)
         partial = self._sequential(
-            (*shape, lanes), rounds, lambda i, k: _guarded(term, i[:-1], k * lanes + i[-1], terms)
+            (*shape, lanes), rounds, lambda i, k: _guarded(term, i[:-1], k * lanes + i[-1], terms), "lanes"
         )
         return self._sequential(shape, lanes, lambda i, k: partial(*i, k))
 
@@ -130,9 +130,9 @@ def _adding(accumulate: str) -> Any:
     return te.comm_reducer(add, lambda dtype: tirx.const(0, dtype), name="adding")
 
 
-def _reduced(reducer: Any, shape: Index, terms: int, term: Term) -> Any:
+def _reduced(reducer: Any, shape: Index, terms: int, term: Term, name: str = "sum") -> Any:
     k = te.reduce_axis((0, terms), "k")
-    total = te.compute(shape, lambda *i: reducer(term(i, k).astype("float64"), axis=k), name="sum")
+    total = te.compute(shape, lambda *i: reducer(term(i, k).astype("float64"), axis=k), name=name)
     return te.compute(shape, lambda *i: total(*i).astype(COMPUTE), name="total")
 
 
