@@ -101,7 +101,9 @@ def forecast(nodes: Sequence[tuple[str, Largest]], dtype: str) -> str:
     beyond = [node for node in nodes if headroom(node[1].magnitude, dtype) < 1]
     if not beyond:
         top = max(nodes, key=lambda node: node[1].magnitude)
-        return f"no node would overflow in {dtype}: {_said(*top)} fits {headroom(top[1].magnitude, dtype):.3g} times"
+        times = headroom(top[1].magnitude, dtype)
+        room = f"fits {math.floor(times):,} times" if math.isfinite(times) else "is the largest"
+        return f"no node would overflow in {dtype}: {_said(*top)} {room}"
     named = ", ".join(_said(*node) for node in beyond[:_NAMED])
     more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
     return f"{len(beyond)} of {len(nodes)} nodes would overflow in {dtype}: {named}{more}"

@@ -336,6 +336,6 @@ def test_a_model_with_room_says_how_much(carved):
     import torch
 
     trace = carved(torch.nn.ReLU(), (torch.tensor([8.0, -1.0]),))
-    assert trace.notes == ("no node would overflow in float16: relu (8) fits 8.19e+03 times",)
+    assert trace.notes == ("no node would overflow in float16: relu (8) fits 8,188 times",)
     narrow = carved(torch.nn.ReLU(), (torch.tensor([8.0], dtype=torch.float16),), name="narrow.trace")
     assert narrow.notes == ()

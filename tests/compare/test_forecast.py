@@ -81,6 +81,7 @@ def test_the_sentence_names_the_first_and_counts_the_rest() -> None:
     assert forecast(nodes, "float16") == (
         "10 of 20 nodes would overflow in float16: n1 (1e+05), n3 (1e+05), n5 (1e+05), n7 (1e+05) and 6 more"
     )
-    assert forecast(nodes[:1], "float16") == "no node would overflow in float16: n0 (10) fits 6.55e+03 times"
+    assert forecast(nodes[:1], "float16") == "no node would overflow in float16: n0 (10) fits 6,550 times"
     assert "in the sum" in forecast([("m", Largest(7e4, "the sum before it is divided"))], "float16")
+    assert forecast([("zeros", Largest(0.0))], "float16").endswith("zeros (0) is the largest")
     assert forecast([], "float16") == ""
