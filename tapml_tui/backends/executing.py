@@ -47,6 +47,7 @@ class Execution:
     stage: Stage = Stage.UPLOAD
     bytes_up: int = 0
     bytes_down: int = 0
+    bytes_of_library: int = 0
     ms: float = 0.0
     _began: float = field(default=0.0, repr=False)
 
@@ -73,6 +74,7 @@ class Execution:
                 "ms": self.ms,
                 "bytes_up": self.bytes_up,
                 "bytes_down": self.bytes_down,
+                "bytes_of_library": self.bytes_of_library,
                 "identity": identity,
             },
             blocks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -55,54 +55,73 @@ class TargetOptions:
 
 
 def make_backends(
-    options: TargetOptions,
+    options: TargetOptions | Sequence[TargetOptions],
     *,
     deadlines: Deadlines | None = None,
     cache_dir: Path | None = None,
     state_dir: Path | None = None,
-) -> tuple[Backend, Backend]:
-    """The source and the target; nothing is started.
+) -> tuple[Backend, ...]:
+    """The source and the target, or the source and several targets "target:NAME"; nothing is started.
 
     Args:
-        options: Of the command line.
+        options: Of the command line; of several targets each has a name of its own.
         deadlines: How long what may take, in place of those of the options.
         cache_dir: Of compiled kernels; by default that of the user.
         state_dir: Of what is remembered of devices; by default that of the user.
 
     Raises:
-        ValueError: If an address is none.
+        ValueError: If an address is none, or two targets have one name.
     """
     from tapml_tui.backends.settings import CompilerSettings
     from tapml_tui.backends.source import SourceBackend
     from tapml_tui.backends.target import TargetBackend
 
-    deadlines = deadlines or options.deadlines
-    source = SourceBackend(allow_ops=options.allow_ops, deadlines=deadlines)
-    target = TargetBackend(
-        address_of(options),
-        CompilerSettings(
-            target=options.target,
-            lower=str(Path(options.lower).resolve()) if options.lower else None,
-            allow=tuple(sorted(options.allow_ops)),
-            host=options.host,
-            linker=options.cc,
-        ),
-        cache_folder=cache_dir or default_cache(),
-        state_folder=state_dir or platformdirs.user_state_path("tapml-tui"),
-        deadlines=deadlines,
-    )
-    return source, target
+    several = _several(options)
+    allowed = sorted({op for one in several for op in one.allow_ops})
+    targets = [
+        TargetBackend(
+            address_of(one),
+            CompilerSettings(
+                target=one.target,
+                lower=str(Path(one.lower).resolve()) if one.lower else None,
+                allow=tuple(sorted(one.allow_ops)),
+                host=one.host,
+                linker=one.cc,
+            ),
+            cache_folder=cache_dir or default_cache(),
+            state_folder=state_dir or platformdirs.user_state_path("tapml-tui"),
+            name=one.name if len(several) > 1 else "",
+            deadlines=deadlines or one.deadlines,
+        )
+        for one in several
+    ]
+    return SourceBackend(allow_ops=allowed, deadlines=deadlines or several[0].deadlines), *targets
 
 
-def late_backends(options: TargetOptions) -> tuple[Backend, Backend]:
+def _several(options: TargetOptions | Sequence[TargetOptions]) -> Sequence[TargetOptions]:
+    several = [options] if isinstance(options, TargetOptions) else list(options)
+    names = {one.name for one in several}
+    if not several or (len(several) > 1 and (len(names) < len(several) or "" in names)):
+        raise ValueError("several targets need a name each")
+    return several
+
+
+def late_backends(options: TargetOptions | Sequence[TargetOptions]) -> tuple[Backend, ...]:
     """As `make_backends`, but importing nothing before one of them is started.
 
     Raises:
-        ValueError: If an address is none.
+        ValueError: If an address is none, or two targets have one name.
     """
-    address_of(options)
+    several = _several(options)
+    for one in several:
+        address_of(one)
     made = cache(lambda: make_backends(options))
-    return LateBackend("source", lambda: made()[0]), LateBackend("target", lambda: made()[1])
+    ids = ["source", *(f"target:{one.name}" if len(several) > 1 else "target" for one in several)]
+
+    def maker(number: int) -> Callable[[], Backend]:
+        return lambda: made()[number]
+
+    return tuple(LateBackend(id, maker(number)) for number, id in enumerate(ids))
 
 
 def probe(

@@ -87,6 +87,7 @@ def request_to_wire(request: Execute) -> dict[str, object]:
         "operands": operands_to_wire(request.operands),
         "result_keys": list(request.result_keys),
         "fetch_limit": request.fetch_limit,
+        "fresh": request.fresh,
     }
 
 

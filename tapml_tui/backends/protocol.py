@@ -189,6 +189,8 @@ class Execute:
         label: The node's id, for messages and for remembering what killed a device.
         kernel: A kernel of the user's for this node alone, or None for the shared one.
         fetch_limit: Outputs larger than this many bytes are not sent back.
+        fresh: Trust nothing that was sent before: a result is being confirmed. Operands come under names of their
+            own and take the place of what was sent from the same bytes; the kernel's library goes up again.
     """
 
     id: int
@@ -198,6 +200,7 @@ class Execute:
     label: str
     kernel: str | None = None
     fetch_limit: int = 64 << 20
+    fresh: bool = False
 
 
 class Stage(StrEnum):
@@ -262,6 +265,22 @@ class State(StrEnum):
     MISSING = "not installed"
 
 
+class Traffic(NamedTuple):
+    """What crossed the line to a device since the session began.
+
+    Attributes:
+        up: Bytes sent.
+        down: Bytes fetched.
+        rate: Bytes per second of late, both ways.
+        queued: Requests that wait.
+    """
+
+    up: int
+    down: int
+    rate: float
+    queued: int
+
+
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
     """What the header says of a backend: `detail` is one line, with the remedy if there is one."""
@@ -271,6 +290,7 @@ class BackendStatus:
     detail: str = ""
     latency_ms: float | None = None
     title: str = ""  # "llvm @loopback"
+    traffic: Traffic | None = None
 
 
 @dataclass(frozen=True, slots=True)

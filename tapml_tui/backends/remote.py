@@ -15,7 +15,7 @@ import numpy as np
 
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.operands import TensorStore, array_dtype, read_operand
-from tapml_tui.backends.protocol import Operand
+from tapml_tui.backends.protocol import Bytes, Operand
 from tapml_tui.backends.tracker import Tracker
 
 _KEPT_RESULTS = 512 << 20
@@ -52,8 +52,10 @@ class Session:
             raise ConnectionError(f"{self.place} has no such device: {self.kind}")
         self.synchronous = self.kind == "cpu"
         self.tensors: TensorStore[Any] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
+        self.libraries_up = 0  # bytes
         self._machines: dict[str, Any] = {}
         self._functions: dict[tuple[str, str], Any] = {}
+        self._weights: dict[Bytes, str] = {}  # under which key the weights of a place in a file are held
 
     def limits(self) -> dict[str, int | str]:
         """What a GPU says of itself, as options of a TVM target; `Target.from_device` cannot ask over RPC."""
@@ -80,6 +82,27 @@ class Session:
         array = read_operand(operand)
         return self.put(array, operand.spec.dtype), array.nbytes
 
+    def fetch_operands(self, operands: Sequence[Operand], *, fresh: bool) -> tuple[list[Any], int]:
+        """The tensors of operands, and how many bytes went up for it.
+
+        What is uploaded to confirm a result (`fresh`) takes the place of the weights that were uploaded before: RPC
+        has no checksum, and weights that were damaged on the way would go on being wrong.
+        """
+        inputs, loaded = self.tensors.fetch(operands, self.upload)
+        for operand, tensor in zip(operands, inputs, strict=True):
+            if operand.bytes is None:
+                continue
+            if fresh and (held := self._weights.get(operand.bytes)) is not None:
+                self.tensors.put(held, tensor, operand.bytes.nbytes, persistent=True)
+            elif operand.persistent:
+                self._weights[operand.bytes] = operand.key
+        return inputs, loaded
+
+    def forget(self, library: str) -> None:
+        """Have a library go up again."""
+        self._machines.pop(library, None)
+        self._functions = {key: function for key, function in self._functions.items() if key[0] != library}
+
     def put(self, array: np.ndarray, dtype: str) -> Any:
         """A tensor with these bytes."""
         import tvm
@@ -101,6 +124,7 @@ class Session:
             # Unique: uploading under the name of a loaded library kills the session.
             name = f"k{len(self._machines)}_{os.getpid()}_{time.monotonic_ns()}{Path(library).suffix}"
             self.remote.upload(library, target=name)
+            self.libraries_up += os.stat(library).st_size
             self._machines[library] = vm.VirtualMachine(self.remote.load_module(name), self.device)
         return self._machines[library]
 

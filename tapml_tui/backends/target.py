@@ -33,12 +33,14 @@ from tapml_tui.backends.protocol import (
     Unit,
 )
 from tapml_tui.backends.settings import CompilerSettings
+from tapml_tui.backends.traffic import Meter
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
 # Enough that the device never waits for us, few enough that a loss costs little.
 _IN_FLIGHT = 8
 # What was under way when the user interrupted may be done in a moment; after this it hangs.
 _GRACE = 1.0
+_TRAFFIC_PAUSE = 0.5
 _SLOWEST_LINK = 1e6  # bytes per second
 
 
@@ -55,8 +57,6 @@ class _Pending:
 class TargetBackend(ActingBackend):
     """Executes units on a device; `protocol.Backend`."""
 
-    id = "target"
-
     def __init__(
         self,
         address: Address,
@@ -64,6 +64,7 @@ class TargetBackend(ActingBackend):
         *,
         cache_folder: Path,
         state_folder: Path,
+        name: str = "",
         deadlines: Deadlines | None = None,
     ) -> None:
         """Make it; nothing is started.
@@ -73,12 +74,16 @@ class TargetBackend(ActingBackend):
             compiler: What kernels are compiled for, and how.
             cache_folder: Of compiled kernels.
             state_folder: Of what is remembered of devices.
+            name: Among several targets.
             deadlines: How long what may take.
         """
+        self.id = f"target:{name}" if name else "target"
         super().__init__()
         self._deadlines = deadlines or Deadlines()
         self._address, self._compiler = address, compiler
-        self._title = f"{target_kind(compiler.target)} @{address.text}"
+        self._title = f"{name or target_kind(compiler.target)} @{address.text}"
+        self._meter = Meter()
+        self._shown = 0.0  # when its reading was sent last
         self._kernels = Kernels(
             self._actor,
             cache_folder=cache_folder,
@@ -231,6 +236,10 @@ class TargetBackend(ActingBackend):
             self._pump()
             return
         executed = header["op"] == "executed"
+        if executed:
+            up = header["bytes_up"] + header["bytes_of_library"]
+            self._meter.add(up, header["bytes_down"], self._actor.now())
+            self._show_traffic()
         if pending.suspect:
             self._killers.discard(pending.signature)
         self._answer(
@@ -336,7 +345,15 @@ class TargetBackend(ActingBackend):
 
     def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
         self._state = (state, detail, latency_ms)
-        self._sink(BackendStatus(self.id, state, detail or self._trouble, latency_ms, self._title))
+        traffic = self._meter.read(len(self._waiting), self._actor.now())
+        self._sink(BackendStatus(self.id, state, detail or self._trouble, latency_ms, self._title, traffic))
+
+    def _show_traffic(self) -> None:
+        """Now and then while there is some, and at its end."""
+        now = self._actor.now()
+        if now - self._shown >= _TRAFFIC_PAUSE or not self._sent:
+            self._shown = now
+            self._status(*self._state)
 
     def _compiler_trouble(self, words: str) -> None:
         if words != self._trouble:

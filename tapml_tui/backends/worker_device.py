@@ -69,12 +69,16 @@ class _Device:
 
     def _run(self, session: Session, request: Header, execution: Execution) -> None:
         operands = operands_from_wire(request["operands"])
-        held = all(session.tensors.get(operand.key) is not None for operand in operands)
+        held = all(session.tensors.get(operand.key) is not None for operand in operands) and not request["fresh"]
         execution.enter(Stage.UPLOAD, quick=held and session.has(request["library"]))
-        inputs, execution.bytes_up = session.tensors.fetch(operands, session.upload)
+        if request["fresh"]:
+            session.forget(request["library"])
+        inputs, execution.bytes_up = session.fetch_operands(operands, fresh=request["fresh"])
         function, identity = request["function"], request["identity"]
         if function:
+            before = session.libraries_up
             session.machine(request["library"])
+            execution.bytes_of_library = session.libraries_up - before
         execution.enter(Stage.RUN)
         if not function:
             self._hand_on(session, request, execution, [(operands[i], inputs[i]) for i in identity])

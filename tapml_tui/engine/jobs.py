@@ -124,6 +124,7 @@ class Jobs:
             label=label.node,
             kernel=label.kernel,
             fetch_limit=fetch_limit,
+            fresh=fresh,
         )
         sizes = (math.prod(spec.shape) * item_size(spec.dtype) for spec in binding.unit.outputs)
         expected = sum(size for size in sizes if size <= fetch_limit)

@@ -124,14 +124,19 @@ def test_a_changed_byte_is_never_taken_for_the_result_of_a_kernel_unnoticed(
                 plan = Plan(Fault.CORRUPT, chance.choice(list(Way)), chance.randrange(20_000))
                 proxy.plan(plan)
                 weight = driver.operand(WEIGHT, persistent=True)
-                first = driver.run(LINEAR, driver.operand(X), weight)
+                x = driver.operand(X)
+                first = driver.run(LINEAR, x, weight)
                 proxy.plan(None)
                 if isinstance(first, Executed) and np.array_equal(first.outputs[0], expected):
                     continue
-                # As the engine confirms a mismatch: everything under new names.
-                again = driver.run(LINEAR, driver.operand(X), driver.operand(WEIGHT, persistent=True))
+                # As the engine confirms a mismatch: everything goes up again, under new names. After that what was
+                # held under the old one is right, too.
+                operands = [Operand(f"again-{i}-{weight.key}", o.spec, o.bytes) for i, o in enumerate((x, weight))]
+                again = driver.run(LINEAR, *operands, fresh=True)
                 assert isinstance(again, Executed), (plan, first, again)
                 np.testing.assert_array_equal(again.outputs[0], expected)
+                (healed,) = driver.outputs(LINEAR, driver.operand(X), weight)
+                np.testing.assert_array_equal(healed, expected)
             assert driver.program_errors() == []
         finally:
             driver.backend.close()
