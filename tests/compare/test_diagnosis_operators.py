@@ -165,6 +165,8 @@ def test_operators_done_wrongly_are_named(strength: float) -> None:
             scale = 1e-6 * float(np.sqrt(np.mean(wrong.right**2)))
             noise = np.clip(random.normal(size=wrong.right.shape), -4, 4) * scale
             actual = wrong.right + strength * (wrong.wrong - wrong.right) + noise
+            if np.abs(actual - wrong.right).max() < 20.0 * scale:
+                continue  # so little of it is no fault
             inputs = [array.astype(np.float32) if array.dtype == np.float64 else array for array in wrong.inputs]
             found = diagnose(
                 wrong.right.astype(np.float32),

@@ -30,8 +30,9 @@ def copied(evidence: Evidence) -> Diagnosis | None:
         if array.size == evidence.reference.size and array.dtype.kind != "c":
             found = _copy(evidence, array.astype(np.float64).reshape(evidence.shape))
             if found is not None:
-                words = f"nothing was computed: this is a copy of input {number}{blended(found[0])}"
-                return Diagnosis(Kind.STALE, words, found[1])
+                part = blended(found[0])
+                words = f"nothing was computed: this is a copy of input {number}{part}"
+                return Diagnosis(Kind.STALE, words, found[1], 2.0 if part else 1.0)
     return None
 
 

@@ -45,6 +45,13 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
     """One of the known ways to get this operator wrong."""
     if not evidence.whole or not evidence.inputs:
         return None
+    try:
+        return _explained(evidence)
+    except (ValueError, IndexError):  # shapes out of a trace need not fit the operator, and numpy says so
+        return None
+
+
+def _explained(evidence: Evidence) -> Diagnosis | None:
     right, variants = min(
         _bases(evidence), key=lambda base: distance(base[0], evidence.reference), default=(None, None)
     )
