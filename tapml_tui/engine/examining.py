@@ -34,10 +34,16 @@ class Finding:
     Attributes:
         output: Which of the node's outputs.
         diagnosis: What kind of wrong it is; None if nothing fits.
+        comparison: What shows that it is wrong.
+        expected: What was compared there: what it should be,
+        computed: and what the kernel gave.
     """
 
     output: int
     diagnosis: Diagnosis | None
+    comparison: Comparison
+    expected: Stored
+    computed: Stored
 
 
 def examine(
@@ -65,9 +71,9 @@ def examine(
     for place, comparison in enumerate(comparisons):
         if comparison is None or comparison.passed or not comparison.compared:
             continue
-        should_be = expected[place]
-        reference, actual = load(should_be) if should_be is not None else None, load(computed[place])
-        if reference is None or actual is None:
+        should_be, is_now = expected[place], computed[place]
+        reference, actual = load(should_be) if should_be is not None else None, load(is_now)
+        if should_be is None or reference is None or actual is None:
             continue
         law = comparison.law
         diagnosis = diagnose(
@@ -78,7 +84,7 @@ def examine(
             operator=visit.binding.unit.calls[0].op,
             stale=list(islice(_earlier(executor, visit, place, reference), STALE)),
         )
-        return Finding(visit.binding.outputs[place], diagnosis)
+        return Finding(visit.binding.outputs[place], diagnosis, comparison, should_be, is_now)
     return None
 
 

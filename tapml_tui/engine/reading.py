@@ -19,6 +19,7 @@ from trace_format import Trace
 from trace_format.model import InputRef, NodeRef
 
 if TYPE_CHECKING:
+    from tapml_tui.engine.examining import Finding
     from trace_format import Graph
 
 
@@ -83,6 +84,11 @@ class Reader:
         """What an output was computed to be, mapped from the run file; None if it was not, or not fetched."""
         stored = self._session.view.value(NodeRef(node, output))
         return load(stored) if stored is not None else None
+
+    def proof(self, finding: Finding) -> tuple[np.ndarray, np.ndarray] | None:
+        """Both sides of the comparison that shows a kernel to be wrong; None if one is not here."""
+        reference, actual = load(finding.expected), load(finding.computed)
+        return (reference, actual) if reference is not None and actual is not None else None
 
     def inputs(self, node: int) -> tuple[InputView, ...]:
         """The tensor inputs of a node."""

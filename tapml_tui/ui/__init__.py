@@ -54,7 +54,7 @@ def run(
     """
     os.environ.update(calm_terminal(os.environ))
 
-    from tapml_tui.backends.launch import late_backends
+    from tapml_tui.backends.launch import address_of, late_backends
     from tapml_tui.engine import Engine
     from tapml_tui.engine.exhibits import Origin
     from tapml_tui.headless.exits import CommandError
@@ -87,6 +87,8 @@ def run(
             run_path=run_path,
             origin=origin,
             overrides=overrides,
+            names={"target": f"{options.target} @{address_of(options).text}"},
+            resume=True,
         )
         try:
             app = DebuggerApp(engine, inbox, who())

@@ -67,6 +67,8 @@ def _measure(output: OutputVerdict) -> str:
 def _value(measure: Measure) -> str:
     if measure.name.startswith("top-"):
         return f"{measure.name} {measure.value:.1%}"
+    if measure.name == "x floor":
+        return f"{numbers.factor(measure.value)} x floor"
     if measure.name == "cosine":  # four nines are no one
         return f"{measure.name} {measure.value:.6g}"
     return f"{measure.name} {measure.value:.3g}"

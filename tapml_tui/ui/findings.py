@@ -6,16 +6,19 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from tapml_tui.compare import Comparison
     from tapml_tui.compare.forecast import Largest
     from tapml_tui.compare.worst import WorstElement
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
+
+Array: TypeAlias = NDArray[Any]
 
 WORST = 100
 KEPT = 64
@@ -23,12 +26,50 @@ MAP_ROWS, MAP_COLUMNS = 32, 64
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """Of one output of one result.
+class Shown:
+    """Which comparison of a result is shown in full: what proves a kernel wrong, else that of the run.
 
     Attributes:
-        output: Which output.
-        shape: Its sizes.
+        place: Index of the output among those of the result.
+        comparison: Of that output.
+        title: On which inputs it was made, where that is not those of the run; "" where it is.
+    """
+
+    place: int
+    comparison: Comparison
+    title: str = ""
+
+
+def shown(result: NodeResult) -> Shown | None:
+    """What to show of a result; None if nothing was compared."""
+    if result.finding is not None:
+        proof = result.finding.comparison
+        for place, output in enumerate(result.outputs):
+            if output.comparison is proof:
+                return Shown(place, proof)
+        live = any(one is proof for one in result.live)
+        title = "on its real inputs, against the source" if live else "on the recorded inputs"
+        return Shown(min(result.finding.output, len(result.outputs) - 1), proof, title)
+    compared = [(place, output.comparison) for place, output in enumerate(result.outputs) if output.comparison]
+    ranked = [Shown(place, one) for place, one in compared if one.compared]
+    return max(ranked, key=lambda one: (not one.comparison.passed, one.comparison.factor), default=None)
+
+
+def sides(engine: Engine, result: NodeResult, what: Shown) -> tuple[Array, Array] | None:
+    """The arrays that were compared; None if one is not here, or their shapes differ."""
+    if result.finding is not None:
+        return engine.proof(result.finding)
+    reference, actual = engine.reference(result.node, what.place), engine.actual(result.node, what.place)
+    if reference is None or actual is None or reference.shape != actual.shape:
+        return None
+    return reference, actual
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Of one comparison.
+
+    Attributes:
         worst: The elements that are furthest off, the worst first.
         blocks: (rows, columns): the worst error of each block in floors; None where there is nothing to draw.
         down: What the rows of `blocks` run along, and how many elements that are.
@@ -38,8 +79,6 @@ class Findings:
         overflow: The largest magnitude that the operator meets, if half precision is too narrow for it.
     """
 
-    output: int
-    shape: tuple[int, ...]
     worst: tuple[WorstElement, ...] = ()
     blocks: NDArray[np.float64] | None = None
     down: tuple[str, int] = ("", 0)
@@ -70,19 +109,19 @@ class Cache:
             self._kept.popitem(last=False)
 
 
-def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
-    """Look at both sides of an output. Takes as long as reading them does: not for the screen's thread.
+def find(engine: Engine, result: NodeResult, what: Shown) -> Findings | None:
+    """Look at both sides of a comparison. Takes as long as reading them does: not for the screen's thread.
 
     Returns:
-        None if one side is not there, or the shapes differ.
+        None if one side is not there.
     """
     from tapml_tui.compare.worst import worst_elements  # not before the first paint
     from tapml_tui.ui import error_map, overflow
 
-    reference, actual = engine.reference(result.node, output), engine.actual(result.node, output)
-    comparison = result.outputs[output].comparison
-    if reference is None or actual is None or comparison is None or reference.shape != actual.shape:
+    pair, comparison = sides(engine, result, what), what.comparison
+    if pair is None:
         return None
+    reference, actual = pair
     law = comparison.law.allowance if comparison.law is not None else None
     blocks = error_map.blocks(reference, actual, MAP_ROWS, MAP_COLUMNS)
     error = np.abs(actual.astype(np.float64) - reference.astype(np.float64)).reshape(-1)
@@ -92,8 +131,6 @@ def find(engine: Engine, result: NodeResult, output: int) -> Findings | None:
     leading = len(reference.shape) - 1
     size = overflow.of_node(engine, result.node)
     return Findings(
-        output,
-        reference.shape,
         worst_elements(reference, actual, WORST, law),
         None if blocks is None else blocks / max(comparison.floor, 1e-300),
         (f"axes 0-{leading - 1}" if leading > 1 else "axis 0", math.prod(reference.shape[:-1])),

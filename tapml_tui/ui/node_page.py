@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,18 +12,18 @@ from rich.style import Style
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.table import STALE
-from tapml_tui.ui import charts, lines, numbers, rows, theme
+from tapml_tui.ui import charts, findings, lines, numbers, rows, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import SENTENCES, STALE_SENTENCE, WORDS
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
-    from tapml_tui.ui.findings import Findings
+    from tapml_tui.ui.findings import Findings, Shown
 
 NAME = 9  # cells of the name of a number
 WIDE = 48  # cells from which lines say more
-LEAST_MAP, MOST_MAP = 3, 8  # lines
+LEAST_MAP, MOST_MAP = 2, 8  # lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +34,56 @@ class Room:
     height: int
 
 
-def of_node(engine: Engine, node: int, room: Room, findings: Findings | None = None, *, note: str = "") -> list[Line]:
+def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None, *, note: str = "") -> list[Line]:
     """What became of a node: verdict, diagnosis, floor, numbers, where the error sits, how large it is."""
     result = engine.result(node)
     if result is None:
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
     content += _sentences(result, engine.note(node), room.width)
-    shown = findings.output if findings is not None else output_to_show(result)
-    comparison = result.outputs[shown].comparison if shown is not None else None
-    if comparison is not None and comparison.compared:
+    what = findings.shown(result)
+    if what is not None:
         content.append([])
-        content += _floor(engine, result, comparison, room.width)
-        content += _numbers(comparison, findings, room.width)
-        content += _others(result, shown, room.width)
-    content += _also(result)
-    if findings is not None and findings.overflow is not None:
-        size = numbers.scientific(findings.overflow.magnitude)
+        content += _floor(engine, what, room.width)
+        content += _numbers(what.comparison, room.width)
+    content += _others(result, what, room.width)
+    if found is not None and found.overflow is not None:
+        size = numbers.scientific(found.overflow.magnitude)
         content.append([(lines.shorten(f"! would overflow float16: {size}", room.width), theme.UNSUPPORTED)])
     tail = _tail(engine, result, room.width)
-    if findings is not None and comparison is not None:
-        content += _pictures(findings, comparison, room, len(content) + len(tail))
-    return content + tail
+    if found is None or what is None:
+        return content + tail
+    return _fitted(content, tail, found, what, room)
 
 
-def output_to_show(result: NodeResult) -> int | None:
-    """The first output that failed, else the one with the largest factor; None if none was compared."""
-    compared = [i for i, out in enumerate(result.outputs) if out.comparison is not None and out.comparison.compared]
-    failed = [i for i in compared if not _comparison(result, i).passed]
-    return failed[0] if failed else max(compared, key=lambda i: _comparison(result, i).factor, default=None)
+def _fitted(content: list[Line], tail: list[Line], found: Findings, what: Shown, room: Room) -> list[Line]:
+    """All parts; what says least goes first where they do not fit on one screen: where it ran, blank lines."""
+    spectrum = _spectrum(found, what, room, len(content))
+    drawn = not what.comparison.passed and found.blocks is not None
+    least = len(spectrum) + (2 + LEAST_MAP if drawn else 0)
+    if len(content) + least + len(tail) > room.height:
+        tail = []
+    if len(content) + least > room.height:
+        content = [line for line in content if line]
+    left = room.height - len(content) - len(spectrum) - len(tail)
+    return [*content, *(_map(found, room.width, left) if drawn else []), *spectrum, *tail]
 
 
-def _comparison(result: NodeResult, output: int) -> Comparison:
-    comparison = result.outputs[output].comparison
-    assert comparison is not None
-    return comparison
+def _map(found: Findings, width: int, height: int) -> list[Line]:
+    """Where the error sits, in about `height` lines."""
+    assert found.blocks is not None
+    wide = width >= WIDE
+    down, across = (f"{name} ({extent})" if wide else name for name, extent in (found.down, found.across))
+    heading: Line = [("where ", theme.DIM), (f" ↓ {down}  → {across}", theme.DIM)]
+    rows = min(max(height - 2, LEAST_MAP), MOST_MAP)
+    return [*([[]] if height - 2 > LEAST_MAP else []), heading, *charts.error_map(found.blocks, rows, width)]
+
+
+def _spectrum(found: Findings, what: Shown, room: Room, used: int) -> list[Line]:
+    """How large the errors are: a line for each decade where there is room, else one line."""
+    spare = room.height - used - LEAST_MAP - 4
+    drawn = charts.histogram(found.decades, room.width, spare, equal=found.equal, allowed=what.comparison.floor)
+    return [[], *drawn] if len(drawn) > 1 else drawn
 
 
 def _not_run(engine: Engine, node: int, width: int, note: str) -> list[Line]:
@@ -128,30 +144,35 @@ def _sentence(text: str) -> str:
 
 
 def _said_by_numbers(result: NodeResult) -> bool:
-    """Whether the reason is only that a finite error is too large: the numbers below say so, and better."""
-    shown = output_to_show(result)
-    if result.status is not Status.FAILED or shown is None:
-        return False
-    comparison = _comparison(result, shown)
-    return not any(comparison.nan) and not any(comparison.inf) and comparison.reason in result.reason
+    """Whether the reason is only that an error is too large: the numbers below say so, and better."""
+    what = findings.shown(result)
+    return result.status is Status.FAILED and what is not None and what.comparison.reason in result.reason
 
 
-def _floor(engine: Engine, result: NodeResult, comparison: Comparison, width: int) -> list[Line]:
+def _floor(engine: Engine, what: Shown, width: int) -> list[Line]:
     """How far off it is in floors, and where that floor comes from."""
+    comparison = what.comparison
     style = theme.PASSED if comparison.passed else theme.FAILED
+    content: list[Line] = []
+    if what.title:
+        content.append([(lines.shorten(what.title, width), theme.DIM)])
+    strange = _strange(comparison)
+    if strange:
+        return [*content, *strange]
     if comparison.floor_origin == "exact":
         share = (
             f"{comparison.outside} of {comparison.compared} are not equal" if comparison.outside else "all are equal"
         )
-        return [[(share, style)], [("  bits must agree: values only move here", theme.DIM)]]
-    measured = "the whole model" if engine.snapshot.mode is Mode.CHAINED else "this operator"
+        return [*content, [(share, style)], [("  bits must agree: values only move here", theme.DIM)]]
+    whole = engine.snapshot.mode is Mode.CHAINED and not what.title
     origin = {
-        "float64": f"  float64 replay of {measured}",
+        "float64": f"  float64 replay of {'the whole model' if whole else 'this operator'}",
         "bound": "  bound: what rounding may do here",
         "override": "  set by you, not measured",
     }.get(comparison.floor_origin, f"  {comparison.floor_origin}")
     override = lines.wrap(comparison.override, width, theme.UNSUPPORTED, indent="  ") if comparison.override else []
     return [
+        *content,
         [
             (f"{numbers.factor(comparison.factor)} x the floor", style + Style(bold=True)),
             (f" of {numbers.scientific(comparison.floor)}", style),
@@ -161,15 +182,25 @@ def _floor(engine: Engine, result: NodeResult, comparison: Comparison, width: in
     ]
 
 
-def _numbers(comparison: Comparison, findings: Findings | None, width: int) -> list[Line]:
+def _strange(comparison: Comparison) -> list[Line]:
+    """NaN and Inf, where they decide: no floor says anything about them."""
+    content: list[Line] = []
+    for name, (reference, actual) in (("NaN", comparison.nan), ("Inf", comparison.inf)):
+        if actual != reference or (name == "NaN" and actual):
+            content.append(
+                [
+                    (f"{actual} of {comparison.compared} are {name}", theme.FAILED),
+                    (f", source: {reference or 'none'}", theme.DIM),
+                ]
+            )
+    return content if not comparison.passed and math.isinf(comparison.factor) else []
+
+
+def _numbers(comparison: Comparison, width: int) -> list[Line]:
     content = [
         _pair("max abs", numbers.scientific(comparison.max_abs), f"rel {numbers.scientific(comparison.max_rel)}"),
         _pair("outside", f"{comparison.outside} of {comparison.compared}", _share(comparison)),
     ]
-    for name, (reference, actual) in (("NaN", comparison.nan), ("Inf", comparison.inf)):
-        if reference or actual:
-            style = theme.FAILED if actual != reference else theme.TEXT
-            content.append(_pair(name, f"{actual}", f"source has {reference or 'none'}", style))
     if comparison.worst is not None:
         place = str(list(comparison.worst))
         content.append(_pair("worst at", lines.shorten(place, max(width - NAME - 4, 8)), "m", more_style=theme.KEY))
@@ -207,48 +238,28 @@ def _pair(name: str, value: str, more: str = "", style: Style = theme.TEXT, more
     return [(f"{name:<{NAME}}", theme.DIM), (value, style), (f"  {more}" if more else "", more_style)]
 
 
-def _others(result: NodeResult, shown: int | None, width: int) -> list[Line]:
-    """One line for each of the other outputs."""
+def _others(result: NodeResult, what: Shown | None, width: int) -> list[Line]:
+    """One line for each comparison that is not shown in full."""
+    of_run = tuple(output.comparison for output in result.outputs)
     content: list[Line] = []
-    for index, output in enumerate(result.outputs):
-        if index != shown and output.comparison is not None and output.comparison.compared:
-            content.append(_verdict_line(f"output {index}", (output.comparison,)))
-    if content and shown is not None:
-        content.insert(0, [(lines.shorten(f"the numbers above are of output {shown}", width), theme.DIM)])
+    for place, comparison in enumerate(of_run):
+        if comparison is None or not comparison.compared or (what is not None and comparison is what.comparison):
+            continue
+        title = "in this run" if len(of_run) == 1 else f"output {place}"
+        content.append(_verdict_line(title, (comparison,), width))
+    for title, comparisons in (("recorded inputs", result.isolated), ("source on the same inputs", result.live)):
+        if comparisons and comparisons != of_run and not (what is not None and what.comparison in comparisons):
+            content.append(_verdict_line(title, comparisons, width))
     return content
 
 
-def _also(result: NodeResult) -> list[Line]:
-    """The other comparisons of a chained run."""
-    content: list[Line] = []
-    for title, comparisons in (("recorded inputs", result.isolated), ("source on same inputs", result.live)):
-        if comparisons and comparisons != tuple(output.comparison for output in result.outputs):
-            content.append(_verdict_line(title, comparisons))
-    return content
-
-
-def _verdict_line(title: str, comparisons: Sequence[Comparison]) -> Line:
+def _verdict_line(title: str, comparisons: Sequence[Comparison], width: int) -> Line:
     passed = all(one.passed for one in comparisons)
     factor = max(one.factor for one in comparisons)
     style = theme.PASSED if passed else theme.FAILED
     mark = theme.STATUS_MARKS[1 if passed else 3]
-    return [(f"{mark} ", style), (f"{numbers.factor(factor)} x", style), (f"  {title}", theme.DIM)]
-
-
-def _pictures(findings: Findings, comparison: Comparison, room: Room, used: int) -> list[Line]:
-    """Where the error sits, and how large it is: as tall as there is room for, never nothing."""
-    content: list[Line] = []
-    spectrum = charts.histogram(
-        findings.decades, room.width, room.height - used - MOST_MAP - 4, equal=findings.equal, allowed=comparison.floor
-    )
-    if findings.blocks is not None and not comparison.passed:
-        left = room.height - used - len(spectrum) - 3
-        height = min(max(left, LEAST_MAP), MOST_MAP)
-        wide = room.width >= WIDE
-        down, across = (f"{name} ({extent})" if wide else name for name, extent in (findings.down, findings.across))
-        content += [[], [("where ", theme.DIM), (f" ↓ {down}  → {across}", theme.DIM)]]
-        content += charts.error_map(findings.blocks, height, room.width)
-    return [*content, *([[]] if len(spectrum) > 1 else []), *spectrum]
+    line: Line = [(f"{mark} {numbers.factor(factor)} x", style)]
+    return [*line, (lines.shorten(f"  {title}", max(width - lines.length(line), 4)), theme.DIM)]
 
 
 def _tail(engine: Engine, result: NodeResult, width: int) -> list[Line]:

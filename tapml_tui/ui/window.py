@@ -32,6 +32,7 @@ class Tile:
     """Elements around one.
 
     Attributes:
+        shape: Of the whole tensor.
         position: Full index of the marked element.
         axes: What rows and columns run along.
         rows: Index of the first row.
@@ -40,6 +41,7 @@ class Tile:
         actual: Elements of the target.
     """
 
+    shape: tuple[int, ...]
     position: tuple[int, ...]
     axes: Axes
     rows: int
@@ -70,7 +72,7 @@ def read(reference: Array, actual: Array, position: tuple[int, ...], rows: int, 
         if axis >= 0:
             index[axis] = slice(first, first + count)
     one, other = (_plain(side[tuple(index)], rows, columns) for side in (reference, actual))
-    return Tile(position, axes, row, column, one, other)
+    return Tile(reference.shape, position, axes, row, column, one, other)
 
 
 def _around(position: tuple[int, ...], shape: tuple[int, ...], axis: int, count: int) -> tuple[int, int]:

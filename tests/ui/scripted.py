@@ -22,6 +22,7 @@ from tapml_tui.engine import commands as c
 from tapml_tui.engine.events import Changed, Counts, NodeResult, OutputResult, Snapshot, StopReason
 from tapml_tui.engine.examining import Finding
 from tapml_tui.engine.table import BREAKPOINT, STATUSES, NodeTable
+from tapml_tui.engine.values import Stored
 from trace_format.model import Case, GraphInput, InputKind, Node, SourceLine, Value
 from trace_format.outline import build_outline, path_parts
 
@@ -151,7 +152,8 @@ class ScriptedEngine:
         )
         output = OutputResult(TensorSpec("float32", (1, 4, 8, 128)), "k", None, comparison)
         diagnosis = Diagnosis(Kind.TAIL, "columns 96..127 are zero: the last 32 of 128, a tile tail")
-        finding = Finding(0, diagnosis) if verdict is Verdict.LOCAL else None
+        stored = Stored("k", output.spec, None)
+        finding = Finding(0, diagnosis, comparison, stored, stored) if verdict is Verdict.LOCAL else None
         self.results[node] = NodeResult(
             node,
             "target",
@@ -210,6 +212,9 @@ class ScriptedEngine:
 
     def actual(self, node: int, output: int) -> np.ndarray | None:
         return self.values.get((node, "actual"))
+
+    def proof(self, finding: Finding) -> tuple[np.ndarray, np.ndarray]:
+        return self.values[0, "reference"], self.values[0, "actual"]
 
     def inputs(self, node: int) -> tuple[Any, ...]:
         array = self.values.get((node, "reference"))

@@ -92,18 +92,19 @@ class ComparePane(Pane):
         self.set_lines(node_page.of_node(self.engine, node, room, self._findings, note=note), keep_place=same)
 
     def _find(self, result: NodeResult) -> None:
-        output = node_page.output_to_show(result)
-        if output is None:
+        what = findings.shown(result)
+        if what is None:
             return
         snapshot = self.engine.snapshot
-        key = (snapshot.case, snapshot.mode, result.node, output, result.outputs[output].key)
+        computed = result.finding.computed.digest if result.finding is not None else result.outputs[what.place].key
+        key = (snapshot.case, snapshot.mode, result.node, what.place, what.title, computed)
         self._findings = self._cache.get(key)
         if self._findings is not None:
             return
 
         def find() -> None:
             try:
-                found = findings.find(self.engine, result, output)
+                found = findings.find(self.engine, result, what)
             except Exception as error:  # a damaged block: the Output tab says so; here the pictures are missing
                 self.log.error(error)
                 found = None
@@ -116,8 +117,7 @@ class ComparePane(Pane):
             if result is self._result:
                 self.run_worker(find, thread=True, exclusive=True, group="find", exit_on_error=False)
 
-        comparison = result.outputs[output].comparison
-        if comparison is not None and comparison.compared > LARGE:
+        if what.comparison.compared > LARGE:
             self.set_timer(REST, begin)
         else:
             begin()
@@ -130,14 +130,11 @@ class ComparePane(Pane):
 
     # The window on elements
 
-    def _output(self) -> int:
-        assert self._result is not None
-        return node_page.output_to_show(self._result) or 0
-
     def _look_at(self, position: tuple[int, ...], rank: int | None) -> None:
         """Show the elements around a position, which a thread reads."""
-        result, output = self._result, self._output()
-        if result is None:
+        result = self._result
+        what = findings.shown(result) if result is not None else None
+        if result is None or what is None:
             return
         self.position, self._rank = position, rank
         extent = window.extent(self.size.height, self.room)
@@ -145,9 +142,9 @@ class ComparePane(Pane):
         def read() -> None:
             tile, problem = None, "one side is not here"
             try:
-                reference, actual = self.engine.reference(result.node, output), self.engine.actual(result.node, output)
-                if reference is not None and actual is not None and reference.shape == actual.shape:
-                    tile = window.read(reference, actual, position, *extent)
+                sides = findings.sides(self.engine, result, what)
+                if sides is not None:
+                    tile = window.read(*sides, position, *extent)
             except Exception as error:  # a damaged block: it is data, said in the pane
                 self.log.error(error)
                 problem = f"cannot be read: {error}"
@@ -197,17 +194,16 @@ class ComparePane(Pane):
     def next_worst(self, step: int) -> str:
         """Look at the next of the worst elements, the first one at first; what to say if there is none."""
         result = self._result
-        output = node_page.output_to_show(result) if result is not None else None
-        if result is None or output is None:
+        what = findings.shown(result) if result is not None else None
+        if what is None:
             return "Nothing was compared here: there is no worst element."
         worst = self._findings.worst if self._findings is not None else ()
-        comparison = result.outputs[output].comparison
         rank = 0 if self._rank is None else self._rank + step
         if rank < len(worst) and rank >= 0:
             self._look_at(worst[rank].index, rank)
             return ""
-        if self._rank is None and comparison is not None and comparison.worst is not None:
-            self._look_at(comparison.worst, 0)  # quicker than the thread that looks for the others
+        if self._rank is None and what.comparison.worst is not None:
+            self._look_at(what.comparison.worst, 0)  # quicker than the thread that looks for the others
             return ""
         if not worst:
             return "No element differs." if self._findings is not None else "Both sides are still being read."
@@ -218,9 +214,7 @@ class ComparePane(Pane):
             if axis == "row":
                 self.scroll_relative(y=by, animate=False)
             return
-        assert self._result is not None
-        shape = self._result.outputs[self._output()].spec.shape
-        position = window.moved(self.position, getattr(self._tile.axes, axis), by, shape)
+        position = window.moved(self.position, getattr(self._tile.axes, axis), by, self._tile.shape)
         if position != self.position:
             self._look_at(position, None)
 
