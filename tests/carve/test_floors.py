@@ -281,3 +281,22 @@ def test_every_recorded_floating_value_has_a_size(carved):
             if finite.size:
                 assert value.peak == pytest.approx(np.abs(finite).max())
                 assert value.rms == pytest.approx(np.sqrt(np.square(np.abs(finite)).mean()))
+
+
+def test_a_view_has_the_floors_of_what_it_views(carved):
+    import torch
+
+    class Views(torch.nn.Module):
+        def forward(self, x):
+            made = x.sin()
+            return made.reshape(-1), made.reshape(2, 8).t().reshape(4, 4)
+
+    trace = carved(Views(), (torch.randn(4, 4),))
+    found = {node.name: value for node, value in values(trace)}
+    made = found["sin"].chained
+    assert made.max_abs > 0
+    for name, value in found.items():
+        if name != "sin":  # the same numbers in another order have the same largest error
+            assert value.isolated.origin == "exact"
+            assert (value.chained.max_abs, value.chained.ulps) == (made.max_abs, made.ulps), name
+            assert value.chained.rms == pytest.approx(made.rms)
