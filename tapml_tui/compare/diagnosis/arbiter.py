@@ -108,8 +108,13 @@ def diagnose(
         if not evidence.fails:
             return None
         for group in _ORDER:
-            found = [one for explain in group if (one := explain(evidence)) is not None]
-            fitting = [one for one in found if _worth(one, evidence)]
+            fitting: list[Diagnosis] = []
+            for explain in group:
+                one = explain(evidence)
+                if one is not None and _worth(one, evidence):
+                    fitting.append(one)
+                    if one.freedom <= 1.0 and 0.0 < one.residual <= _SMALLEST:
+                        break  # nothing simpler can be said, and nothing is left over
             if fitting:
                 return min(fitting, key=lambda one: _length(one, evidence.reference.size))
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
@@ -14,7 +16,7 @@ _FEWEST = 64
 _LARGEST = 0.1
 _ALONG = 0.2
 _BIAS = 0.25
-_DENSE = 0.4
+_DENSE = 0.3
 _GAP = 8.0
 _SAME = 1e-6
 _TINY = np.finfo(np.float64).tiny
@@ -38,6 +40,8 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
     unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
     words = f"the error looks like rounding, {number(noise / size)} of the values, without bias or structure"
     narrow = f"a sum or a function in a narrower dtype, as if in {unit}"
+    growing = _growing(difference)
+    words += "" if growing is None else f", and grows along axis {growing} as the sum gets longer"
     return Diagnosis(Kind.LOW_PRECISION, f"{words}: {narrow if unit else 'a sum or a function that is too coarse'}")
 
 
@@ -136,7 +140,8 @@ def _correlation(left: Floats, right: Floats) -> float:
 
 
 def _neighbours(error: Floats, axis: int) -> float:
-    moved = np.moveaxis(error, axis, 0)
+    most = 3.0 * float(np.median(np.abs(error[error != 0.0]))) if error.any() else 0.0
+    moved = np.moveaxis(np.clip(error, -most, most), axis, 0)  # a few large ones tell little of the others
     return _correlation(moved[:-1], moved[1:])
 
 
@@ -146,6 +151,23 @@ def _has_gap(error: Floats, values: Floats, axis: int) -> bool:
     if error.size // size < 32:
         return False
     others = tuple(other for other in range(error.ndim) if other != axis)
-    level = np.sort(np.square(error).mean(axis=others)[np.any(values != 0.0, axis=others)])
-    level = level[level.size // 2 :]
-    return bool((level[1:] > _GAP * np.maximum(level[:-1], _TINY)).any())
+    size_of = np.square(values).mean(axis=others)
+    level, seen = np.square(error).mean(axis=others), size_of > 0.0
+    return _steps_up(level[seen]) and _steps_up(level[seen] / size_of[seen])
+
+
+def _steps_up(level: Floats) -> bool:
+    upper = np.sort(level)[level.size // 2 :]
+    return bool((upper[1:] > _GAP * np.maximum(upper[:-1], _TINY)).any())
+
+
+def _growing(error: Floats) -> int | None:
+    """The axis along which the error grows all the way, as that of a sum that gets longer does."""
+    for axis, size in enumerate(error.shape):
+        if size < 8 or error.size // size < 32:
+            continue
+        others = tuple(other for other in range(error.ndim) if other != axis)
+        quarters = [float(part.mean()) for part in np.array_split(np.square(error).mean(axis=others), 4)]
+        if all(later > 1.2 * earlier for earlier, later in pairwise(quarters)):
+            return axis
+    return None

@@ -28,6 +28,7 @@ _SCREEN = 0.4
 _DEVIATION = 0.3
 _SHORT = 64
 _FAINT = 0.3
+_MATTERS = 0.05
 _WITNESSES = 4
 _SEEN = 4.0
 
@@ -134,5 +135,7 @@ def _agree(cross: Floats, energy: Floats, variance: Floats, noise: float, count:
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation, spread = np.abs(cross) / energy, np.sqrt(variance) / energy
         spread = np.where(count < _SHORT, np.sqrt(noise / energy), spread)
+    # And what is left has to matter, in allowances: benign errors of a column may well follow its values.
+    known &= deviation * np.sqrt(energy / np.maximum(count, 1)) > _MATTERS
     sigmas = 4.0 + 0.3 * math.log(max(int(np.count_nonzero(known)), 1))  # the more groups, the farther the farthest
     return not bool((deviation[known] > _DEVIATION + sigmas * spread[known]).any())

@@ -26,6 +26,9 @@ _SILENT = 1e-6
 _LIKELY = 3.0
 _SPARED = 64
 _QUIETER = 400.0
+_FEW = 8
+_EDGE = 2
+_STEP = 4.0
 
 
 class Form(Enum):
@@ -86,9 +89,21 @@ def wrong_slices(
     for found in _forms(level, index, elements, size):
         # What is listed has to be seen to fail, slice by slice.
         scattered = bad.sum() < {Form.SET: 2, Form.PERIODIC: 1}.get(found.form, 0) * found.chosen.size
-        if not scattered and _accepted(found.chosen, level, bad, elements):
+        if scattered or (elements >= _FEW and not _steps(found, level)):
+            continue
+        if _accepted(found.chosen, level, bad, elements):
             return _completed(found, index, size)
     return None
+
+
+def _steps(found: Slices, level: Floats) -> bool:
+    """Whether a tail or head begins with a step: an error that grows along an axis is another matter."""
+    if found.form not in (Form.TAIL, Form.HEAD) or min(found.chosen.size, level.size - found.chosen.size) < _EDGE:
+        return True
+    cut = int(found.chosen[0]) if found.form is Form.TAIL else int(found.chosen[-1]) + 1
+    before, after = level[cut - _EDGE : cut].mean(), level[cut : cut + _EDGE].mean()
+    inside, outside = (after, before) if found.form is Form.TAIL else (before, after)
+    return bool(inside > _STEP * outside)
 
 
 def _completed(found: Slices, index: npt.NDArray[np.intp], size: int) -> Slices:

@@ -33,7 +33,7 @@ def slice_scale(evidence: Evidence) -> Diagnosis | None:
             f"each {name} is the reference times a factor of its own, from {low} to {high}: one normalisation is wrong"
         )
         kind = Kind.SLICE_SCALE
-        if axes == (len(evidence.shape) - 1,) and _scattered(evidence, explained):
+        if _scattered(evidence, explained):
             off = number(float(np.abs(explained).max()))
             words = (
                 f"each {name} has a factor of its own, off by up to {off}: the sum that it is divided by is too coarse"
