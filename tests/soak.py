@@ -37,6 +37,7 @@ JOBS = (
     Job("real models", ("tests/headless", "tests/carve"), 1),
     Job("screen", ("tests/ui",), 5),
     Job("wrong kernels", ("tests/faults",), 3),
+    Job("blame and migration", ("tests/migration", "tests/export"), 1),
 )
 
 
