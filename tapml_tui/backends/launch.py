@@ -90,6 +90,7 @@ def make_backends(
             ),
             cache_folder=cache_dir or default_cache(),
             state_folder=state_dir or platformdirs.user_state_path("tapml-tui"),
+            library=str(Path(one.lib).resolve()) if one.lib else "",
             name=one.name if len(several) > 1 else "",
             deadlines=deadlines or one.deadlines,
         )

@@ -28,6 +28,10 @@ _LIMITS = {
 }
 
 
+class NoFunction(Exception):
+    """A library lacks a kernel."""
+
+
 class Session:
     """Connected; every method may raise whatever TVM raises, or never return."""
 
@@ -144,6 +148,42 @@ class Session:
         machine.invoke_stateful(function)
         given = machine.get_outputs(function)
         return [given] if hasattr(given, "numpy") else list(given)
+
+    def call_prebuilt(
+        self, library: str, names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[tuple[str, Sequence[int]]]
+    ) -> list[Any]:
+        """What the first function of these names gives, in a library that somebody else compiled.
+
+        Args:
+            library: File.
+            names: See `prebuilt.names_of`.
+            inputs: Of the unit.
+            outputs: Dtype and shape of each output, as recorded.
+
+        Raises:
+            NoFunction: If the library has none of them.
+        """
+        import tvm
+
+        machine = self.machine(library)
+        for name in names:
+            with contextlib.suppress(AttributeError):
+                function = machine.module[name]
+                if self._is_relax(machine, name):
+                    return [function(*inputs)]
+                given = [tvm.runtime.empty(tuple(shape), dtype, self.device) for dtype, shape in outputs]
+                function(*inputs, *given)
+                return given
+        raise NoFunction(f"the library has no function {', '.join(names[:-1])} or {names[-1]}")
+
+    @staticmethod
+    def _is_relax(machine: Any, name: str) -> bool:
+        """Whether it gives its outputs; a PrimFunc, which the VM finds by name as well, has no arity there."""
+        try:
+            machine.module["get_function_arity"](name)
+        except Exception:  # whatever the other end raises
+            return False
+        return True
 
     def round_trip(self) -> float:
         """Milliseconds of a small question, the median of some; checks on the way that bytes come back right.

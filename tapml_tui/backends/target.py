@@ -20,6 +20,7 @@ from tapml_tui.backends.kernel_cache import NoKernel
 from tapml_tui.backends.kernels import KernelEvents, Kernels
 from tapml_tui.backends.killers import Killer, Killers
 from tapml_tui.backends.operands import output_limit, request_to_wire, spec_bytes
+from tapml_tui.backends.prebuilt import Prebuilt, names_of
 from tapml_tui.backends.protocol import (
     BackendStatus,
     Deadlines,
@@ -65,6 +66,7 @@ class TargetBackend(ActingBackend):
         cache_folder: Path,
         state_folder: Path,
         name: str = "",
+        library: str = "",
         deadlines: Deadlines | None = None,
     ) -> None:
         """Make it; nothing is started.
@@ -75,6 +77,7 @@ class TargetBackend(ActingBackend):
             cache_folder: Of compiled kernels.
             state_folder: Of what is remembered of devices.
             name: Among several targets.
+            library: A prebuilt one, which is used instead of compiling.
             deadlines: How long what may take.
         """
         self.id = f"target:{name}" if name else "target"
@@ -84,11 +87,12 @@ class TargetBackend(ActingBackend):
         self._title = f"{name or target_kind(compiler.target)} @{address.text}"
         self._meter = Meter()
         self._shown = 0.0  # when its reading was sent last
-        self._kernels = Kernels(
-            self._actor,
-            cache_folder=cache_folder,
-            deadlines=self._deadlines,
-            events=KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble),
+        events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
+        self._library = library
+        self._kernels = (
+            Prebuilt(library, events)
+            if library
+            else Kernels(self._actor, cache_folder=cache_folder, deadlines=self._deadlines, events=events)
         )
         self._killers = Killers(state_folder, f"{address.text} {address.key} {address.device}\n{compiler.context}")
         self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
@@ -113,7 +117,7 @@ class TargetBackend(ActingBackend):
         "" for a device behind a server that is not ours: it may have another driver tomorrow, or be
         another device, and nobody would say so. What was computed there counts for one session.
         """
-        if not self._address.ours:
+        if not self._address.ours or self._library:
             return ""
         return f"{self._address.device} {platform.machine()}\n{self._compiler.context}"
 
@@ -208,6 +212,8 @@ class TargetBackend(ActingBackend):
                     "identity": list(kernel.identity),
                     "signature": pending.signature,
                     "label": pending.request.label,
+                    "names": names_of(pending.request.unit, pending.request.label) if self._library else [],
+                    "outputs": [[spec.dtype, list(spec.shape)] for spec in pending.request.unit.outputs],
                     "careful": pending.losses > 0,
                     "most": output_limit(pending.request.unit),
                     **request_to_wire(pending.request),

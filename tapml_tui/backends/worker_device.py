@@ -24,7 +24,7 @@ from tapml_tui.backends.frames import Header
 from tapml_tui.backends.killers import LaunchNote
 from tapml_tui.backends.operands import operands_from_wire, read_operand
 from tapml_tui.backends.protocol import Operand, Stage
-from tapml_tui.backends.remote import Session, fetch, size_of
+from tapml_tui.backends.remote import NoFunction, Session, fetch, size_of
 
 _QUICK_FETCH = 1 << 20
 
@@ -65,7 +65,7 @@ class _Device:
                 self._lost(execution, error)
             else:
                 self._note.ended()
-                execution.send_failure(error, unsupported=troubles.device_cannot(str(error)))
+                execution.send_failure(error, unsupported=_cannot(error))
 
     def _run(self, session: Session, request: Header, execution: Execution) -> None:
         operands = operands_from_wire(request["operands"])
@@ -85,7 +85,10 @@ class _Device:
             return
         self._note.began(request["signature"], request["label"])
         keys = request["result_keys"]
-        results = session.call(request["library"], function, inputs, len(keys), careful=request["careful"])
+        if names := request["names"]:
+            results = session.call_prebuilt(request["library"], names, inputs, request["outputs"])
+        else:
+            results = session.call(request["library"], function, inputs, len(keys), careful=request["careful"])
         if len(results) != len(keys):
             raise ValueError(f"the kernel gave {len(results)} outputs, {len(keys)} were recorded")
         sizes = [size_of(result) for result in results]
@@ -136,6 +139,10 @@ class _Device:
     def _drop(self) -> None:
         self._session = None
         gc.collect()
+
+
+def _cannot(error: BaseException) -> bool:
+    return isinstance(error, NoFunction) or troubles.device_cannot(str(error))
 
 
 def main() -> None:

@@ -164,3 +164,41 @@ def test_states_say_it_in_words(tmp_path: Path, kernel_folder: Path) -> None:
         assert not isinstance(driver.run(GOOD, X), Executed)
     finally:
         driver.backend.close()
+
+
+@pytest.mark.slow
+@pytest.mark.tvm
+@pytest.mark.parametrize(("name", "words"), [("cosh", "took the device with it"), ("sinh", "did not return")])
+def test_a_stock_server_that_a_kernel_killed(tmp_path: Path, kernel_folder: Path, name: str, words: str) -> None:
+    """It looks alive, and serves nobody any more. When it has been started again, all but that kernel go on."""
+    (port,) = free_ports(1)
+    lower = str(Path(__file__).with_name("faulty_kernels.py"))
+    deadlines = Deadlines(start=120, connect=6, run=2, reconnect=10)
+    options = TargetOptions(rpc=f"127.0.0.1:{port}", key="board", lower=lower)
+    bad = unary(f"aten.{name}.default", X)
+
+    def start() -> Driver:
+        backend = make_backends(options, deadlines=deadlines, cache_dir=kernel_folder, state_dir=tmp_path)[1]
+        return Driver(backend, tmp_path)
+
+    with tvm_program("rpc_server", port, "--key", "board"):
+        driver = start()
+        try:
+            _is_well(driver)
+            reply = driver.run(bad, X, label=f"layers.0/{name}")
+            assert isinstance(reply, Failed)
+            assert f"layers.0/{name}" in reply.reason
+            assert words in reply.reason
+            assert (driver.states[-1].state, "Restart it" in driver.states[-1].detail) == (State.FAILED, True)
+        finally:
+            driver.backend.close()
+    with tvm_program("rpc_server", port, "--key", "board"):
+        driver = start()
+        try:
+            reply = driver.run(bad, X)
+            assert isinstance(reply, Failed)
+            assert not reply.device_lost
+            assert f"layers.0/{name}" in reply.reason
+            _is_well(driver)
+        finally:
+            driver.backend.close()
