@@ -37,7 +37,7 @@ def main() -> int:
     print(f"\n{len(kinds)} kinds of fault, {len(benign)} benign variants, {len(records)} kernels judged\n")
     print(table.detection(records))
     print(table.by(records, lambda record: f"{record.mode} {record.dtype}"), end="\n\n")
-    print(table.by(records, lambda record: record.operator), end="\n\n")
+    print(table.by(records, lambda record: f"{record.mode} {record.operator} {record.dtype}"), end="\n\n")
     print(table.by(faults(records), lambda record: record.kind), end="\n\n")
     print(table.diagnoses(records)[0], end="\n\n")
     for title, found in (

@@ -95,7 +95,7 @@ class Kind:
 # The last of something is a tail of one; what was never written, or is another's, is said to be so or to be there.
 _PART = ("slice", "slice_scale", "tail", "unwritten", "stale", "periodic")
 _TAIL = ("tail", "unwritten", "stale", "slice")
-_MOVED = ("permuted", "transposed", "shifted")
+_MOVED = ("permuted", "transposed", "shifted", "stale")  # a transposition transposed is a copy of its input
 
 KINDS: dict[str, Kind] = {
     "scale": Kind(lambda site: not site.moves, ("scale",), ("scale",)),
@@ -108,7 +108,7 @@ KINDS: dict[str, Kind] = {
     "one_head": Kind(lambda site: site.operator in HEADS and len(site.shape) == 4, _PART, _PART, memory=True),
     "one_channel": Kind(lambda site: not site.moves, _PART, _PART, memory=True),
     "one_batch": Kind(lambda site: site.shape[0] > 1, _PART, _PART, memory=True),
-    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1, (*_MOVED, "stale")),
+    "transposed": Kind(lambda site: len(site.shape) > 1 and min(site.shape[-2:]) > 1, _MOVED),
     "permuted": Kind(lambda site: any(size % 2 == 0 for size in site.shape), _MOVED),
     "shifted": Kind(lambda site: len(site.shape) > 1 and max(site.shape[-2:]) > 2, ("shifted",)),
     "wrong_axis": Kind(_axis, ("wrong_axis",)),

@@ -54,13 +54,16 @@ def _found(wrong: Iterable[Record], who: str, chosen: Callable[[Record], bool]) 
 
 
 def by(records: Sequence[Record], key: Callable[[Record], str]) -> str:
-    """What we find and where we raise false alarms, by some property."""
-    rows = [["", "found", "false alarms"]]
+    """What we find and where we raise false alarms, by some property; and how near to one the factors come."""
+    rows = [["", "found", "false alarms", "faults from", "benign up to"]]
     for name in sorted({key(record) for record in records}):
         here = [record for record in records if key(record) == name]
         wrong, benign = faults(here), [record for record in here if record.benign]
         alarms = share(sum(record.found for record in benign), len(benign))
-        rows.append([name, share(sum(record.found for record in wrong), len(wrong)), alarms])
+        lowest = min((record.factor for record in wrong), default=0.0)
+        highest = max((record.factor for record in benign), default=0.0)
+        found = share(sum(record.found for record in wrong), len(wrong))
+        rows.append([name, found, alarms, f"{lowest:.3g}", f"{highest:.3g}"])
     return grid(rows)
 
 
