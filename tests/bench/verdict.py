@@ -1,6 +1,6 @@
 """`make bench-verdict`: how many wrong kernels we find and how many alarms are false, beside the criteria of others.
 
-python -m tests.bench.verdict [--model NAME ...] [--dtype NAME ...] [--seed N] [--chained N]
+python -m tests.bench.verdict [--model NAME ...] [--dtype NAME ...] [--seed N] [--kinds N] [--chained N]
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def main() -> int:
     parser.add_argument("--dtype", nargs="+", choices=carving.DTYPES, default=carving.DTYPES)
     parser.add_argument("--seed", default=str(sampling.SEED))
     parser.add_argument("--chained", type=int, default=Amount.chained, help="faults of each trace in the chain")
+    parser.add_argument("--kinds", type=int, default=Amount.kinds, help="kinds of fault at each place, drawn")
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
-    amount = Amount(models=tuple(asked.model), dtypes=tuple(asked.dtype), chained=asked.chained)
+    amount = Amount(tuple(asked.model), tuple(asked.dtype), kinds=asked.kinds, chained=asked.chained)
     with tempfile.TemporaryDirectory(prefix="tapml-verdict-") as folder:
         records = run(asked.seed, Path(folder), amount, say=lambda line: print(line, file=sys.stderr, flush=True))
 

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -61,35 +61,46 @@ def _some(items: Sequence[T], count: int, draw: random.Random) -> list[T]:
 
 
 def run(seed: str, folder: Path, amount: Amount, say: Callable[[str], None] = lambda _: None) -> list[Record]:
-    """The records of the suite, as much of it as was asked for; `folder` is for its traces and kernels."""
+    """The records of the suite, as much of it as was asked for.
+
+    Args:
+        seed: What everything that is drawn is drawn from.
+        folder: For its traces and kernels.
+        amount: How much.
+        say: Gets a line about each trace, and about each kernel that is not judged as it should be.
+    """
     carve(folder, amount.models, amount.dtypes)
     records: list[Record] = []
     for model in amount.models:
         for dtype in amount.dtypes:
             draw = random.Random(f"{seed}/{model}/{dtype}")
+            say(f"{model} {dtype}")
             with bench_on(carving.path_of(folder, model, dtype), seed, folder) as bench:
-                records += _of_trace(bench, amount, draw)
-            say(f"{model} {dtype}: {len(records)} judgements so far")
+                for record in _of_trace(bench, amount, draw):
+                    records.append(record)
+                    if record.benign == record.found and not record.weak:
+                        say(f"  {'FALSE ALARM' if record.found else 'MISSED'} {record}")
     return records
 
 
-def _of_trace(bench: Bench, amount: Amount, draw: random.Random) -> list[Record]:
+def _of_trace(bench: Bench, amount: Amount, draw: random.Random) -> Iterator[Record]:
     found = bench.places()
     plans = []
     for operator in _some(list(found), amount.operators, draw):
         place = draw.choice(found[operator])
         variants = _some(benign(operator, place.site.dtype, draw), amount.benign, draw)
         plans.append(Plan(place, variants, _some(kinds_at(place.site), amount.kinds, draw)))
-    alone: list[tuple[Kernel, Record]] = list(judge(bench, plans))
-    records = [record for _, record in alone]
+    wrong: list[tuple[Kernel, Record]] = []
+    for kernel, record in judge(bench, plans):
+        if not record.benign and not record.weak:
+            wrong.append((kernel, record))
+        yield record
     if not amount.chained:
-        return records
+        return
     covered = [place for several in found.values() for place in several]
     chain = Chain(bench, covered, whole=plans[0].place.site.dtype == "float32")
     for _ in range(amount.rounds):
-        records += chain.benign(draw)
+        yield from chain.benign(draw)
     chain.plain()
-    faults = [(kernel, record) for kernel, record in alone if not record.benign and not record.weak]
-    for kernel, record in _some(faults, amount.chained, draw):
-        records += chain.fault(kernel, record)
-    return records
+    for kernel, record in _some(wrong, amount.chained, draw):
+        yield from chain.fault(kernel, record)
