@@ -229,7 +229,11 @@ def _times_zero(call: Call, place: int, recorded: Recorded) -> Unread | None:
 def _plus_minus_infinity(call: Call, place: int, recorded: Recorded) -> Unread | None:
     """X + y: x where y is minus infinity, or the lowest number."""
     other = _other(call, place, recorded)
-    return None if other is None else Unread(np.zeros(other.shape, np.bool_), np.asarray(other <= -_SWALLOWS))
+    if other is None:
+        return None
+    with np.errstate(over="ignore"):  # half precision has nothing between its lowest number and minus infinity
+        low = np.asarray(other <= -_SWALLOWS)
+    return Unread(np.zeros(other.shape, np.bool_), low)
 
 
 _MASKS: dict[str, Callable[[Call, int, Recorded], Unread | None]] = {
