@@ -297,14 +297,15 @@ class Engine(Reader):
             self._answer(submitted.ticket, self._at_once(command))
 
     def _at_once(self, command: Command) -> Stopped:
-        match command:
-            case Interrupt():
-                return self._interrupt()
-            case Describe(node):
-                return self._describe(node)
+        if isinstance(command, Interrupt):
+            return self._interrupt()
+        if isinstance(command, Describe):
+            return self._describe(command.node)
         stopped = apply(self._session, command)
         if isinstance(command, SetBackend | Force | Undo | SetMode | SelectCase):
             self._announcer.begin()
+        if isinstance(command, SetFolds):  # what the screen looks like is no news: the last answer stands
+            return self._stopped
         return stopped or Stopped(StopReason.REFUSED, f"unknown command {type(command).__name__}")
 
     def _retry(self, command: Retry) -> Waiting[Stopped]:
@@ -334,11 +335,9 @@ class Engine(Reader):
             self._backends[one].interrupt()
             self._backends[one].restart()
         self._executor.forget_ahead()
-        stopped = Stopped(StopReason.INTERRUPTED, "interrupted")
-        self._end(stopped)
-        for submitted in self._waiting:
-            self._answer(submitted.ticket, Stopped(StopReason.INTERRUPTED, "dropped: interrupted"))
-        self._waiting.clear()
+        self._end(stopped := Stopped(StopReason.INTERRUPTED, "interrupted"))
+        while self._waiting:
+            self._answer(self._waiting.popleft().ticket, Stopped(StopReason.INTERRUPTED, "dropped: interrupted"))
         return stopped
 
     def _drive(self) -> None:
@@ -346,10 +345,10 @@ class Engine(Reader):
         until = time.monotonic() + TURN
         while time.monotonic() < until:
             if self._run is None:
-                if not self._waiting:
-                    return
-                self._begin(self._waiting.popleft())
-                continue
+                if self._waiting:
+                    self._begin(self._waiting.popleft())
+                    continue
+                return
             if self._awaited is not None and not self._awaited.done:
                 return
             self._dirty = True

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from trace_format import Graph
 
+KEPT_FOLDS = 1000
+"""How many closed folds a session keeps: more are no choice of a person."""
+
 
 class Outline:
     """The rows of one graph under a set of closed folds.
@@ -115,6 +118,25 @@ class Outline:
     def entry_shown(self, node: int) -> int:
         """The visible entry that stands for a node: its own, or the outermost closed fold over it."""
         return int(self.visible[self.row_of(self.graph.entry_of(node))])
+
+    def closed_paths(self) -> tuple[str, ...]:
+        """Paths of the closed folds that have a row; what is inside of them is closed when they are restored."""
+        rows = self.visible[self.closed[self.visible]]
+        return tuple(self.graph.outline_path(int(entry)) for entry in rows[:KEPT_FOLDS])
+
+    def restore(self, paths: Iterable[str]) -> None:
+        """Open everything but the folds with these paths, and what is inside of them."""
+        closed = frozenset(paths)
+        self.closed[:] = self.fold
+        hidden_until = 0
+        for entry in np.flatnonzero(self.fold).tolist():
+            if entry < hidden_until:
+                continue
+            if entry and self.graph.outline_path(entry) in closed:
+                hidden_until = entry + int(self.size[entry])
+            else:
+                self.closed[entry] = False
+        self._update()
 
     def fit(self, rows: int, node: int) -> None:
         """Open whole levels as long as the result fits on a screen of `rows` rows.

@@ -71,6 +71,11 @@ class ScriptedGraph:
         shown = int(self.outline["prefix"][row["parent"]]) if entry else 0
         return path[shown:].decode().removeprefix(".")
 
+    def outline_path(self, entry: int) -> str:
+        row = self.outline[entry]
+        path = self.path(int(row["start"])).encode()
+        return (path[: int(row["prefix"])] if row["fold"] else path).decode()
+
     def search(self, text: str, entry: int, step: int = 1) -> int | None:
         count = len(self.outline)
         for offset in range(1, count + 1):
@@ -108,6 +113,7 @@ class ScriptedEngine:
         )
         self.table = NodeTable(len(self.graph), self.backend_ids)
         self.table.backend[:] = 1
+        self.folds: tuple[str, ...] = ()
         self.submitted: list[c.Command] = []
         self.started = self.closed = False
         self.results: dict[int, NodeResult] = {}

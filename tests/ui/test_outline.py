@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +84,17 @@ def test_closing_under_a_fold_leaves_the_rest_alone() -> None:
     first = next(int(e) for e in outline.visible if outline.label(int(e)) == "layers.0")
     outline.set_closed_under(first, True)
     assert len(outline) == everything - int(outline.size[first]) + 1
+
+
+def test_closed_folds_come_back_by_path() -> None:
+    graph = ScriptedGraph(transformer(3))
+    outline = Outline(graph)
+    outline.set_closed_under(0, False)
+    for entry in np.flatnonzero(outline.fold)[[2, 5]]:
+        outline.set_closed(int(entry), True)
+    again = Outline(graph)
+    again.restore(outline.closed_paths())
+    assert again.visible.tolist() == outline.visible.tolist()
+    assert again.closed_paths() == outline.closed_paths() != ()
+    again.restore(["no such path"])
+    assert not again.closed.any()

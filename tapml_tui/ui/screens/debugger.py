@@ -15,6 +15,7 @@ from textual.timer import Timer
 
 from tapml_tui.backends.protocol import LogLine
 from tapml_tui.compare.result import Status
+from tapml_tui.engine.commands import SetFolds
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import STATUSES
 from tapml_tui.ui import actions, footer, lines, rows
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 QUIET = 1 / 20  # seconds between two looks at a run that is under way
+REST = 1.0  # seconds after the first of some folds before they are written down
 BAD = STATUSES.index(Status.FAILED)
 
 
@@ -57,6 +59,7 @@ class DebuggerScreen(Verbs, Finding, Investigating, Screen[None]):
         self._shown = (engine.snapshot.case, engine.snapshot.mode)
         self._ran = (0, 0)  # nodes [start, stop) that the last step executed
         self._look_later: Timer | None = None
+        self._folds_later: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """All parts; the tabs' bodies come when they are first shown."""
@@ -171,6 +174,18 @@ class DebuggerScreen(Verbs, Finding, Investigating, Screen[None]):
             tree.select_node(before)
         else:
             tree.follow()
+
+    @on(OperatorTree.Folded)
+    def _keep_folds_later(self) -> None:
+        if self._folds_later is None:
+            self._folds_later = self.set_timer(REST, self.keep_folds)
+
+    def keep_folds(self) -> None:
+        """Tell the engine what is closed, so that the session opens again like this."""
+        self._folds_later = None
+        closed = self.tree_view.outline.closed_paths()
+        if closed != self.engine.folds:
+            self.engine.submit(SetFolds(closed))
 
     @on(OperatorTree.Entered)
     def _look_inside(self) -> None:

@@ -215,6 +215,7 @@ class Verbs(Asks):
 
     def action_quit(self) -> None:
         """Leave; the workers are stopped on the way out."""
+        self.keep_folds()
         self.app.exit(0)
 
 

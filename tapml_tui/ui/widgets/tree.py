@@ -35,6 +35,9 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
     class Selected(Message):
         """Another row is selected."""
 
+    class Folded(Message):
+        """Folds were opened or closed."""
+
     class Entered(Message):
         """Enter on an operator: its elements are to be looked at."""
 
@@ -65,7 +68,11 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
             self._fit()
 
     def on_resize(self) -> None:
-        """The first size decides what is open at first."""
+        """The first size decides what is open at first, unless the session says it."""
+        if not self._fitted and self.engine.folds:
+            self._fitted = True
+            self.outline.restore(self.engine.folds)
+            self.follow()
         self._fit()
         self._resized()
 
@@ -80,6 +87,8 @@ class OperatorTree(Painter, ScrollView, can_focus=True):
 
     def _resized(self) -> None:
         """The number of rows may have changed: keep the selection in sight, repaint."""
+        if self.virtual_size.height not in (0, len(self.outline)):
+            self.post_message(self.Folded())
         self.virtual_size = Size(self.size.width, len(self.outline))
         self._keep_in_sight()
         self._repaint()
