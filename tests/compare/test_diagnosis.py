@@ -178,6 +178,10 @@ def test_unwritten_memory_holds_unrelated_bits() -> None:
     values = normal(40, 64)
     bits = np.random.default_rng(1).integers(0, 1 << 32, values.shape, dtype=np.uint32)
     assert said(values, bits.view(np.float32)).kind is Kind.UNINITIALISED
+    half, tail = values.astype(np.float16), values.astype(np.float16)
+    tail[36:] = bits[36:].astype(np.uint16).view(np.float16)
+    found = said(half, tail)
+    assert found.kind is Kind.UNINITIALISED and "rows 36..39" in found.sentence
     poison = np.full(values.size * 4, 0xCD, np.uint8).view(np.float32).reshape(values.shape)
     found = said(values, poison)
     assert found.kind is Kind.UNINITIALISED and "0xCD" in found.sentence
@@ -230,6 +234,10 @@ def test_coarse_sums() -> None:
         total += terms[..., k].astype(np.float16)
     found = said(terms.sum(axis=-1).astype(np.float32), total.astype(np.float32))
     assert found.kind is Kind.LOW_PRECISION
+    sums = np.cumsum(terms[:, :, :32], axis=-1)
+    rounded = sums + np.cumsum(np.random.default_rng(1).normal(size=sums.shape), axis=-1) * 1e-3
+    found = said(sums, rounded)
+    assert found.kind is Kind.LOW_PRECISION and "grows along axis 2 as the sum gets longer" in found.sentence
 
 
 def test_masks() -> None:

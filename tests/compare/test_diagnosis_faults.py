@@ -58,7 +58,7 @@ def test_faults_in_random_activations_are_named() -> None:
         while True:
             yield activations(random, shape_of(random))
 
-    counts, lines = judged(drawn(), sampling.count(5, 100), "faults")
+    counts, lines = judged(drawn(), sampling.count(3, 100), "faults")
     assert_good(counts, lines)
     for name in FAULTS:  # no kind hides behind the others
         assert counts[f"{name}: right"] > 0.6 * sum(counts[f"{name}: {said}"] for said in ("right", "none", "wrong")), (
@@ -76,13 +76,13 @@ def test_faults_in_real_activations_are_named() -> None:
         while True:
             yield random.choice(usable)
 
-    counts, lines = judged(drawn(), sampling.count(3, 60), "real")
+    counts, lines = judged(drawn(), sampling.count(2, 60), "real")
     assert_good(counts, lines)
 
 
 def test_benign_noise_has_no_diagnosis() -> None:
     random = np.random.default_rng(sampling.rng("benign").randrange(1 << 32))
-    for _ in range(sampling.count(20, 400)):
+    for _ in range(sampling.count(8, 400)):
         values = activations(random, shape_of(random))
         law = Benign(1e-6 * float(np.std(values)), 2.0**-24)
         actual = (values + law.drawn(values, random)).astype(np.float32)
@@ -93,7 +93,7 @@ def test_nonsense_mostly_has_no_diagnosis() -> None:
     """Values that have nothing to do with the reference, and a fault in elements that lie anyhow."""
     random = np.random.default_rng(sampling.rng("nonsense").randrange(1 << 32))
     said: Counter[Kind | None] = Counter()
-    for _ in range(sampling.count(20, 400)):
+    for _ in range(sampling.count(8, 400)):
         values = activations(random, shape_of(random))
         unrelated = activations(random, values.shape)
         scattered = np.where(

@@ -160,7 +160,7 @@ def wrong_kernels(random: np.random.Generator) -> Iterator[Wrong]:
 @pytest.mark.parametrize("strength", [1.0, 0.01])
 def test_operators_done_wrongly_are_named(strength: float) -> None:
     random = np.random.default_rng(sampling.rng("operators").randrange(1 << 32))
-    for _ in range(sampling.count(2, 40)):
+    for _ in range(sampling.count(1, 40)):
         for wrong in wrong_kernels(random):
             scale = 1e-6 * float(np.sqrt(np.mean(wrong.right**2)))
             noise = np.clip(random.normal(size=wrong.right.shape), -4, 4) * scale

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import fit
@@ -36,6 +37,8 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
     if normalises(evidence):  # a coarse sum moves a whole row
         difference = difference - _of_statistics(evidence, difference, values)
     if not _structureless(difference, values):
+        return None
+    if _in_one_slice(evidence.bad):
         return None
     unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
     words = f"the error looks like rounding, {number(noise / size)} of the values, without bias or structure"
@@ -159,6 +162,16 @@ def _has_gap(error: Floats, values: Floats, axis: int) -> bool:
 def _steps_up(level: Floats) -> bool:
     upper = np.sort(level)[level.size // 2 :]
     return bool((upper[1:] > _GAP * np.maximum(upper[:-1], _TINY)).any())
+
+
+def _in_one_slice(bad: npt.NDArray[np.bool_]) -> bool:
+    """Whether all that fails is in one slice of an axis: then that is where to look, and nothing says rounding."""
+    count = int(np.count_nonzero(bad))
+    for axis, size in enumerate(bad.shape):
+        others = tuple(other for other in range(bad.ndim) if other != axis)
+        if size >= 4 and count >= 3 and int(np.count_nonzero(bad, axis=others).max()) == count:
+            return True
+    return False
 
 
 def _growing(error: Floats) -> int | None:

@@ -71,7 +71,8 @@ def described(evidence: Evidence, region: Region) -> Diagnosis:
 
 
 def _ends(evidence: Evidence, axis: int, found: Slices) -> bool:
-    return int(found.chosen[-1]) == evidence.shape[axis] - 1
+    """Whether these are the last of the rows or columns: heads and images are no tiles."""
+    return int(found.chosen[-1]) == evidence.shape[axis] - 1 and axis >= len(evidence.shape) - 2
 
 
 def located(evidence: Evidence, mask: npt.NDArray[np.bool_]) -> str:

@@ -13,7 +13,8 @@ from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 from tapml_tui.compare.diagnosis.words import number
 from tapml_tui.compare.precision import precision
 
-_HUGE = 1e20
+_FEWEST = 8
+_SINGLE = 23
 
 
 def not_a_number(evidence: Evidence) -> Diagnosis | None:
@@ -60,29 +61,28 @@ def lost_nan(evidence: Evidence) -> Diagnosis | None:
 
 def garbage(evidence: Evidence) -> Diagnosis | None:
     """Values that no computation makes: unrelated bits read as numbers have exponents from everywhere."""
-    if precision(evidence.dtype) is None:
-        return None
+    unit = precision(evidence.dtype)
     wrong = evidence.bad | (~np.isfinite(evidence.actual) & np.isfinite(evidence.reference))
-    size = np.abs(evidence.actual[wrong & np.isfinite(evidence.actual)])
     known = np.abs(evidence.reference[evidence.finite])
-    if size.size < 8 or not known.size or known.max() == 0.0:
+    if unit is None or np.count_nonzero(wrong) < _FEWEST or not known.any():
         return None
-    written = size[size > 0]
-    if written.size < 4:
+    size, top, rms = np.abs(evidence.actual[wrong]), float(known.max()), float(np.sqrt(np.mean(known**2)))
+    written = size[np.isfinite(size) & (size > 0.0)]
+    if written.size < _FEWEST // 2:
         return None
-    exponents = np.log2(written)
-    top = float(known.max())
-    beyond = np.count_nonzero(written > 1e6 * top) + np.count_nonzero(
-        written < 1e-12 * float(np.sqrt(np.mean(known**2)))
-    )
-    if beyond < 0.2 * size.size or np.ptp(exponents) < 30.0:
+    wide = float(np.ptp(np.log2(written))) > 30.0
+    beyond = float(np.mean(~(size <= 1e6 * top))) + float(np.mean((size > 0.0) & (size < 1e-12 * rms)))
+    # A half type cannot show that range: Inf and NaN beside values that are next to nothing have to do.
+    mixed = min(float(np.mean(~(size <= 100.0 * top))), float(np.mean(size < 1e-3 * rms)))
+    if not (wide and beyond > 0.2) and not (unit.fraction_bits < _SINGLE and mixed > 0.08):
         return None
-    where = located(evidence, wrong)
-    count = int(np.count_nonzero(wrong))
+    where, count = located(evidence, wrong), int(np.count_nonzero(wrong))
     subject = where or (f"{count} of {wrong.size} values" if count < 0.99 * wrong.size else "all values")
+    strange = int(np.count_nonzero(~np.isfinite(size)))
+    beside = f" ({strange} NaN or Inf)" if strange else ""
     return Diagnosis(
         Kind.UNINITIALISED,
-        f"{subject}: unrelated bits, from {number(float(written.min()))} to {number(float(written.max()))} "
+        f"{subject}: unrelated bits, from {number(float(written.min()))} to {number(float(written.max()))}{beside} "
         f"where the reference ends at {number(top)}: memory that was never written",
     )
 
