@@ -13,8 +13,10 @@ from tapml_tui.engine.commands import (
     BreakpointKind,
     FindBlame,
     Force,
+    Interrupt,
     Migrate,
     RunNodes,
+    SelectCase,
     SetBackend,
     SetNote,
     SetOutputKind,
@@ -167,6 +169,32 @@ def test_a_pair_that_is_harmless_apart_is_found(tmp_path: Path) -> None:
         report = driver.do(FindBlame()).blame
         assert report is not None
         assert report.causes == (tuple(names),)
+
+
+def test_state_that_a_case_hands_on_is_computed_under_the_same_placement(tmp_path: Path) -> None:
+    trace = mlp(3, cases=3, hands_on=True).write(tmp_path / "t.trace")
+    guilty = trace.graphs[0].node_id(4)
+    with Driver(trace, (NumpyBackend("source"), NumpyBackend("target", faults={guilty: wrong}))) as driver:
+        driver.do(SelectCase(2))
+        report = driver.do(FindBlame()).blame
+        assert report is not None
+        assert report.case == 2
+        assert report.causes == ((guilty,),)
+        done = driver.do(Migrate())
+        assert [entry.status for entry in done.migrated].count(Migration.BLOCKED) == 1
+        assert driver.do(RunNodes()).answer.passed  # type: ignore[union-attr]
+
+
+def test_blame_and_migration_can_be_stopped(tmp_path: Path) -> None:
+    for command in (FindBlame(), Migrate()):
+        driver, _ = driver_with(tmp_path, 31)
+        with driver:
+            driver.target.stopped.clear()
+            ticket = driver.engine.submit(command)
+            assert driver.do(Interrupt()).stopped is StopReason.INTERRUPTED
+            assert driver.wait(ticket).stopped is StopReason.INTERRUPTED
+            driver.target.stopped.set()
+            assert driver.do(command).stopped is StopReason.DONE
 
 
 def test_a_forced_value_is_handed_on(tmp_path: Path) -> None:
