@@ -161,6 +161,12 @@ class TensorStore(Generic[T]):
             _, (_, dropped) = part.popitem(last=False)
             self._held[persistent] -= dropped
 
+    def drop_results(self) -> bool:
+        """Let go of everything but weights; whether there was anything."""
+        results, self._parts[False] = self._parts[False], OrderedDict()
+        self._held[False] = 0
+        return bool(results)
+
     def fetch(self, operands: Sequence[Operand], load: Callable[[Operand], tuple[T, int]]) -> tuple[list[T], int]:
         """The tensors of operands: those held here, the others loaded out of their files and kept.
 

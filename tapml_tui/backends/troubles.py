@@ -137,7 +137,7 @@ def in_words(text: str) -> str:
         verb = "the device cannot run it" if device_cannot(text) else "the device's compiler refuses TVM's code"
         return f"{verb}: {said.strip().strip(chr(34)).strip() or 'CL_BUILD_PROGRAM_FAILURE'}"
     if is_out_of_memory(text):
-        return "out of memory on the device"
+        return "out of memory on the device: use a smaller case"
     if is_device_lost(text):
         return "the driver gave the device up"
     return ""

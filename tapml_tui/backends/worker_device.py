@@ -57,7 +57,7 @@ class _Device:
             return
         execution = Execution(self._channel, request["ticket"])
         try:
-            self._run(self._session, request, execution)
+            self._run_with_room(self._session, request, execution)
         except Exception as error:  # as above
             try:
                 self._session.round_trip()
@@ -66,6 +66,15 @@ class _Device:
             else:
                 self._note.ended()
                 execution.send_failure(error, unsupported=_cannot(error))
+
+    def _run_with_room(self, session: Session, request: Header, execution: Execution) -> None:
+        """What is kept of earlier results goes before a kernel has to fail for want of memory."""
+        try:
+            self._run(session, request, execution)
+        except Exception as error:  # as above
+            if not (troubles.is_out_of_memory(str(error)) and session.tensors.drop_results()):
+                raise
+            self._run(session, request, execution)
 
     def _run(self, session: Session, request: Header, execution: Execution) -> None:
         operands = operands_from_wire(request["operands"])

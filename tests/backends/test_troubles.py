@@ -56,8 +56,8 @@ def test_code_that_the_device_refuses_is_no_lack_of_the_device() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("OpenCL Error, code=-4: CL_MEM_OBJECT_ALLOCATION_FAILURE", "out of memory on the device"),
-        ("CUDA: out of memory", "out of memory on the device"),
+        ("OpenCL Error, code=-4: CL_MEM_OBJECT_ALLOCATION_FAILURE", "out of memory on the device: use a smaller case"),
+        ("CUDA: out of memory", "out of memory on the device: use a smaller case"),
         ("CUDAError: cuModuleLoadData failed with error: cudaErrorIllegalAddress", "the driver gave the device up"),
         ("VkError: VK_ERROR_DEVICE_LOST", "the driver gave the device up"),
     ],
