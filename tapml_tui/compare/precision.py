@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-CHUNK = 1 << 15
+CHUNK = 1 << 16
 """Elements at a time: a few temporaries of this length stay in a second-level cache."""
 
 

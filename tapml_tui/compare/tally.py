@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tapml_tui.compare.chunks import widened, working_dtype
+from tapml_tui.compare.chunks import Array, widened, working_dtype
+from tapml_tui.compare.elements import Number, plain, told_apart
 from tapml_tui.compare.noise import Law
 from tapml_tui.compare.precision import CHUNK, precision
 from tapml_tui.compare.result import Comparison
-
-Array: TypeAlias = npt.NDArray[Any]
-Number: TypeAlias = complex | float | int | bool
 
 _FEW = 8
 """Elements that may be the worst are looked at alone if they are at most this part of a chunk (one in 8)."""
 _PATIENCE = 15
 """Chunks after one with more of them, in which looking for them is not tried."""
+
+
+def _nothing() -> Array:
+    return np.empty(0)
 
 
 @dataclass(slots=True)
@@ -46,6 +47,12 @@ class Tally:
     max_rel: float = 0.0
     factor: float = 0.0
     worst: int | None = None
+    first: int | None = None  # the first one outside
+    expected: Array = field(default_factory=_nothing, repr=False)  # of the last chunk, if all of it was finite:
+    got: Array = field(default_factory=_nothing, repr=False)  # both sides in the working dtype,
+    error: Array = field(default_factory=_nothing, repr=False)  # how far they are apart,
+    relative: Array = field(default_factory=_nothing, repr=False)  # and that over |expected|: with NaN, Inf,
+    top_relative: float = 0.0  # the largest of it
     _worst_error: float = 0.0  # there, where the factors of several are infinite
     _buffers: tuple[Array, ...] = field(default=(), repr=False)
     _least: float = 0.0  # allowance of an element of 0, less than which there is none
@@ -58,27 +65,35 @@ class Tally:
             return
         dtype = working_dtype(reference, actual)
         if dtype.kind != "c":
-            self._buffers = tuple(np.empty(min(CHUNK, size), dtype) for _ in range(6))
+            self._buffers = tuple(np.empty(min(CHUNK, size), dtype) for _ in range(7))
         self._least = self.noise.at(0.0)
         self._slope = self.noise.steepness
 
-    def add(self, start: int, reference: Array, actual: Array) -> None:
-        """Compare one chunk, whose first element has the flat index `start`."""
+    def add(self, start: int, reference: Array, actual: Array) -> bool:
+        """Compare one chunk, whose first element has the flat index `start`.
+
+        Returns:
+            Whether `expected`, `error` and `relative` now hold that chunk.
+        """
         self.compared += reference.size
         if self.noise is None:
             if _same_bits(reference, actual) and _all_finite(reference):
-                return
+                return False
             if precision(reference.dtype) is None or precision(actual.dtype) is None:
                 self._add_integers(start, reference, actual)
             else:
                 self._add_carefully(start, reference, actual)
-        elif not self._buffers or not self._add_finite(start, reference, actual, self.noise):
+        elif self._buffers and self._add_finite(start, reference, actual, self.noise):
+            return True
+        else:
             self._add_carefully(start, reference, actual)
+        return False
 
     def _add_finite(self, start: int, reference: Array, actual: Array, noise: Law) -> bool:
         """The common case, fast: everything is finite. Returns whether it is."""
         expected, got = widened(reference, self._buffers[0]), widened(actual, self._buffers[1])
-        error, magnitude, allowed, scratch = (buffer[: expected.size] for buffer in self._buffers[2:])
+        error, magnitude, relative, allowed, scratch = (buffer[: expected.size] for buffer in self._buffers[2:])
+        self.expected, self.got, self.error, self.relative = expected, got, error, relative
         with np.errstate(all="ignore"):
             # Close numbers are subtracted exactly (Sterbenz); of far ones the last digits do not matter.
             np.subtract(got, expected, out=error)
@@ -86,13 +101,12 @@ class Tally:
             top = float(error.max())
             if not math.isfinite(top):
                 return False
-            if top == 0.0:
-                return True
             self.max_abs = max(self.max_abs, top)
             np.abs(expected, out=magnitude)
-            np.divide(error, magnitude, out=scratch)
-            self.max_rel = max(self.max_rel, _largest_relative(scratch, magnitude))
-            if top <= min(self.factor, 1.0) * self._least:
+            np.divide(error, magnitude, out=relative)
+            self.top_relative = float(np.fmax.reduce(relative))  # skips 0 / 0
+            self.max_rel = max(self.max_rel, _largest_finite(self.top_relative, relative, magnitude))
+            if top <= min(self.factor, 1.0) * self._least:  # also 0 <= 0
                 return True  # nothing here is outside, or worse than what was
             chosen = None
             if not self._dense:
@@ -113,7 +127,11 @@ class Tally:
         worst = int(scratch.argmax())
         largest = float(scratch[worst])
         if largest > 1.0:
-            self.outside += int(np.count_nonzero(scratch > 1.0))
+            outside = scratch > 1.0
+            self.outside += int(np.count_nonzero(outside))
+            if self.first is None:
+                place = int(outside.argmax())
+                self.first = start + (place if chosen is None else int(chosen[place]))
         if largest > self.factor:
             self.factor = largest
             self.worst = start + (worst if chosen is None else int(chosen[worst]))
@@ -127,6 +145,8 @@ class Tally:
         error = np.abs(_wide(actual[differs]) - _wide(reference[differs]))
         magnitude = np.abs(_wide(reference[differs]))
         self.outside += differs.size
+        if self.first is None:
+            self.first = start + int(differs[0])
         self._note_worst(start, differs, np.full(differs.size, np.inf), error, magnitude)
 
     def _add_carefully(self, start: int, reference: Array, actual: Array) -> None:
@@ -156,7 +176,10 @@ class Tally:
                 factor = error / self.noise.allowance(magnitude)
         factor[special] = 0.0
         factor[wrong_nan | wrong_inf] = np.inf
-        self.outside += int((factor > 1.0).sum())
+        outside = factor > 1.0
+        self.outside += int(outside.sum())
+        if self.first is None and outside.any():
+            self.first = start + int(outside.argmax())
         error[wrong_nan | wrong_inf] = np.inf
         magnitude[special] = np.inf
         self._note_worst(start, np.arange(factor.size), factor, error, magnitude)
@@ -180,7 +203,7 @@ class Tally:
         worst = values = None
         if self.worst is not None:
             worst = tuple(int(i) for i in np.unravel_index(self.worst, reference.shape))
-            values = (_plain(reference[worst]), _plain(actual[worst]))
+            values = (plain(reference[worst]), plain(actual[worst]))
         return Comparison(
             passed=self.outside == 0,
             reason=self._reason(worst, values),
@@ -207,19 +230,18 @@ class Tally:
         if self.inf_differs:
             return f"Inf on one side only, or of the other sign, in {self.inf_differs} of {self.compared} elements"
         assert worst is not None and values is not None
-        expected, got = _told_apart(*values)
+        expected, got = told_apart(*values)
         place = f"worst at [{', '.join(map(str, worst))}]: {expected} expected, {got} computed"
         if self.noise is None:
             return f"{self.outside} of {self.compared} elements are not equal, and must be; {place}"
         return f"{self.factor:.3g} x the floor in {self.outside} of {self.compared} elements; {place}"
 
 
-def _largest_relative(relative: Array, magnitude: Array) -> float:
-    """The largest quotient whose divisor is not zero."""
-    largest = float(np.fmax.reduce(relative))  # skips 0 / 0
-    if math.isinf(largest):
-        largest = float(relative.max(where=magnitude > 0, initial=0.0))
-    return largest if math.isfinite(largest) else 0.0
+def _largest_finite(top: float, relative: Array, magnitude: Array) -> float:
+    """The largest quotient whose divisor is not zero; `top` is that of all of them."""
+    if math.isinf(top):
+        top = float(relative.max(where=magnitude > 0, initial=0.0))
+    return top if math.isfinite(top) else 0.0
 
 
 def _wide(array: Array) -> Array:
@@ -249,22 +271,3 @@ def _bits_differ(reference: Array, actual: Array) -> Array:
 
 def _all_finite(array: Array) -> bool:
     return precision(array.dtype) is None or bool(np.isfinite(array).all())
-
-
-def _told_apart(*values: Number) -> list[str]:
-    """Numbers in six digits, or in all of them where six make them look equal."""
-    short = [repr(value) if isinstance(value, int) else f"{value:.6g}" for value in values]
-    return short if len(set(short)) == len(short) else [repr(value) for value in values]
-
-
-def _plain(element: object) -> Number:
-    """A Python number that prints well, of a numpy or ml_dtypes scalar."""
-    array = np.asarray(element)
-    match array.dtype.kind:
-        case "b":
-            return bool(array)
-        case "i" | "u":
-            return int(array)
-        case "c":
-            return complex(array)
-    return float(array) if precision(array.dtype) is not None else int(array)
