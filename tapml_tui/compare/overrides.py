@@ -98,6 +98,15 @@ class Overrides:
 
     rules: tuple[Override, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """That the user's rules count, and where they stand; "" if there are none."""
+        if not self.rules:
+            return ""
+        count = len(self.rules)
+        where = self.rules[0].place.rpartition(", ")[0]
+        return f"{count} tolerance{'s' if count > 1 else ''} of yours {'count' if count > 1 else 'counts'}: {where}"
+
     def find(self, node: str, operator: str, dtype: str) -> Override | None:
         """The rule for an output of node id `node`: the last one that fits."""
         return next((rule for rule in reversed(self.rules) if rule.fits(node, operator, dtype)), None)

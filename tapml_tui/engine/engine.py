@@ -155,12 +155,12 @@ class Engine(Reader):
         self._running: _Submitted | None = None
         self._run: Waiting[Stopped] | None = None
         self._awaited: Job | None = None
-        self._stopped = Stopped(StopReason.START)
+        self._stopped = Stopped(StopReason.START, overrides.words)
         self._generation = 0
         self._told = 0.0
         self._dirty = False
         self._closed = False
-        self.snapshot = self._snapshot("")
+        self.snapshot = self._snapshot(overrides.words)
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
     # What anybody may ask

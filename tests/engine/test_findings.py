@@ -101,6 +101,7 @@ def rules(text: str) -> Overrides:
 def test_what_the_user_allows_passes_and_says_so(mode: Mode, tmp_path: Path) -> None:
     allowed = rules('[[tolerance]]\nnode = "layers.*"\noperator = "aten.matmul.*"\natol = 9\nreason = "TICKET-7"')
     with Driver(mlp().write(tmp_path / "t.trace"), mode=mode, overrides=allowed) as driver:
+        assert driver.engine.snapshot.message == "1 tolerance of yours counts: mine.toml"
         driver.target.faults[FIRST] = doubled
         driver.do(RunNodes())
         result = driver.engine.result(0)
