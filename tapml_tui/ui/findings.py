@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tapml_tui.compare import Comparison
     from tapml_tui.compare.forecast import Largest
+    from tapml_tui.compare.metrics import Metrics
     from tapml_tui.compare.worst import WorstElement
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
@@ -22,7 +20,7 @@ Array: TypeAlias = NDArray[Any]
 
 WORST = 100
 KEPT = 64
-MAP_ROWS, MAP_COLUMNS = 32, 64
+MAP_ROWS, MAP_COLUMNS = 24, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def shown(result: NodeResult) -> Shown | None:
             if output.comparison is proof:
                 return Shown(place, proof)
         live = any(one is proof for one in result.live)
-        title = "on its real inputs, against the source" if live else "on the recorded inputs"
+        title = "its real inputs" if live else "recorded inputs"
         return Shown(min(result.finding.output, len(result.outputs) - 1), proof, title)
     compared = [(place, output.comparison) for place, output in enumerate(result.outputs) if output.comparison]
     ranked = [Shown(place, one) for place, one in compared if one.compared]
@@ -70,21 +68,15 @@ class Findings:
     """Of one comparison.
 
     Attributes:
+        shape: Of both sides.
+        metrics: Every measure of how they differ.
         worst: The elements that are furthest off, the worst first.
-        blocks: (rows, columns): the worst error of each block in floors; None where there is nothing to draw.
-        down: What the rows of `blocks` run along, and how many elements that are.
-        across: The same of its columns.
-        decades: How many absolute errors are in [10**k, 10**(k + 1)), by k.
-        equal: How many elements do not differ.
         overflow: The largest magnitude that the operator meets, if half precision is too narrow for it.
     """
 
+    shape: tuple[int, ...]
+    metrics: Metrics
     worst: tuple[WorstElement, ...] = ()
-    blocks: NDArray[np.float64] | None = None
-    down: tuple[str, int] = ("", 0)
-    across: tuple[str, int] = ("", 0)
-    decades: Mapping[int, int] = field(default_factory=dict)
-    equal: int = 0
     overflow: Largest | None = None
 
 
@@ -115,27 +107,14 @@ def find(engine: Engine, result: NodeResult, what: Shown) -> Findings | None:
     Returns:
         None if one side is not there.
     """
-    from tapml_tui.compare.worst import worst_elements  # not before the first paint
-    from tapml_tui.ui import error_map, overflow
+    from tapml_tui.compare.metrics import measure  # not before the first paint
+    from tapml_tui.compare.worst import worst_elements
+    from tapml_tui.ui import overflow
 
-    pair, comparison = sides(engine, result, what), what.comparison
+    pair, law = sides(engine, result, what), what.comparison.law
     if pair is None:
         return None
-    reference, actual = pair
-    law = comparison.law.allowance if comparison.law is not None else None
-    blocks = error_map.blocks(reference, actual, MAP_ROWS, MAP_COLUMNS)
-    error = np.abs(actual.astype(np.float64) - reference.astype(np.float64)).reshape(-1)
-    error = error[np.isfinite(error)]
-    equal = int((error == 0).sum())
-    powers, counts = np.unique(np.floor(np.log10(error[error > 0])).astype(int), return_counts=True)
-    leading = len(reference.shape) - 1
+    metrics = measure(*pair, law, rows=MAP_ROWS, columns=MAP_COLUMNS)
+    worst = worst_elements(*pair, WORST, law.allowance if law is not None else None)
     size = overflow.of_node(engine, result.node)
-    return Findings(
-        worst_elements(reference, actual, WORST, law),
-        None if blocks is None else blocks / max(comparison.floor, 1e-300),
-        (f"axes 0-{leading - 1}" if leading > 1 else "axis 0", math.prod(reference.shape[:-1])),
-        (f"axis {leading}", reference.shape[-1] if reference.shape else 1),
-        dict(zip(powers.tolist(), counts.tolist(), strict=True)),
-        equal,
-        size if overflow.overflows(size) else None,
-    )
+    return Findings(pair[0].shape, metrics, worst, size if overflow.overflows(size) else None)

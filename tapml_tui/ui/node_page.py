@@ -17,13 +17,16 @@ from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import SENTENCES, STALE_SENTENCE, WORDS
 
 if TYPE_CHECKING:
+    from tapml_tui.compare.metrics import Metrics
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import NodeResult
     from tapml_tui.ui.findings import Findings, Shown
 
 NAME = 9  # cells of the name of a number
 WIDE = 48  # cells from which lines say more
-LEAST_MAP, MOST_MAP = 2, 8  # lines
+LEAST_MAP, GOOD_MAP, MOST_MAP = 2, 4, 8  # lines
+BLIND = 0.99  # a cosine from here is what others call right
+SMALLEST = 1e-300  # where bits must agree, any error is too large
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +48,55 @@ def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None
     if what is not None:
         content.append([])
         content += _floor(engine, what, room.width)
-        content += _numbers(what.comparison, room.width)
-    content += _others(result, what, room.width)
+        content += _numbers(what.comparison, found.metrics if found is not None else None, room.width)
     if found is not None and found.overflow is not None:
         size = numbers.scientific(found.overflow.magnitude)
         content.append([(lines.shorten(f"! would overflow float16: {size}", room.width), theme.UNSUPPORTED)])
-    tail = _tail(engine, result, room.width)
+    others, tail = _others(result, what, room.width), _tail(engine, result, room.width)
     if found is None or what is None:
-        return content + tail
-    return _fitted(content, tail, found, what, room)
+        return [*content, *others, *tail]
+    return _fitted(content, (tail, others), found, what, room)
 
 
-def _fitted(content: list[Line], tail: list[Line], found: Findings, what: Shown, room: Room) -> list[Line]:
-    """All parts; what says least goes first where they do not fit on one screen: where it ran, blank lines."""
-    spectrum = _spectrum(found, what, room, len(content))
-    drawn = not what.comparison.passed and found.blocks is not None
-    least = len(spectrum) + (2 + LEAST_MAP if drawn else 0)
-    if len(content) + least + len(tail) > room.height:
-        tail = []
-    if len(content) + least > room.height:
+def _fitted(content: list[Line], less: tuple[list[Line], ...], found: Findings, what: Shown, room: Room) -> list[Line]:
+    """All parts; of `less`, the first goes first where they do not fit on one screen, then blank lines."""
+    spectrum = _spectrum(found, what, room, len(content) + sum(map(len, less)))
+    drawn = not what.comparison.passed and found.metrics.blocks is not None
+    wanted = len(content) + len(spectrum) + (1 + GOOD_MAP if drawn else 0)
+    while less and wanted + sum(map(len, less)) > room.height:
+        less = less[1:]
+    if wanted > room.height:
         content = [line for line in content if line]
-    left = room.height - len(content) - len(spectrum) - len(tail)
-    return [*content, *(_map(found, room.width, left) if drawn else []), *spectrum, *tail]
+    below = [line for part in reversed(less) for line in part]
+    left = room.height - len(content) - len(spectrum) - len(below)
+    return [*content, *(_map(found, what.comparison.floor, room.width, left) if drawn else []), *spectrum, *below]
 
 
-def _map(found: Findings, width: int, height: int) -> list[Line]:
+def _map(found: Findings, floor: float, width: int, height: int) -> list[Line]:
     """Where the error sits, in about `height` lines."""
-    assert found.blocks is not None
-    wide = width >= WIDE
-    down, across = (f"{name} ({extent})" if wide else name for name, extent in (found.down, found.across))
-    heading: Line = [("where ", theme.DIM), (f" ↓ {down}  → {across}", theme.DIM)]
-    rows = min(max(height - 2, LEAST_MAP), MOST_MAP)
-    return [*([[]] if height - 2 > LEAST_MAP else []), heading, *charts.error_map(found.blocks, rows, width)]
+    assert found.metrics.blocks is not None
+    down, across = (_axes(axes, found.shape, width) for axes in found.metrics.axes)
+    heading: Line = [("where ", theme.DIM), (f" ↓ {down}  → {across}" if down else f" → {across}", theme.DIM)]
+    rows = min(max(height - 1, LEAST_MAP), MOST_MAP)
+    blocks = found.metrics.blocks / max(floor, SMALLEST)
+    return [*([[]] if height - 1 > rows else []), heading, *charts.error_map(blocks, rows, width)]
+
+
+def _axes(axes: tuple[int, ...], shape: tuple[int, ...], width: int) -> str:
+    """What a side of the map runs along: "axes 0-2", with the number of elements where there is room."""
+    if not axes:
+        return ""
+    name = f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes[0]}-{axes[-1]}"
+    return f"{name} ({math.prod(shape[axis] for axis in axes)})" if width >= WIDE else name
 
 
 def _spectrum(found: Findings, what: Shown, room: Room, used: int) -> list[Line]:
     """How large the errors are: a line for each decade where there is room, else one line."""
-    spare = room.height - used - LEAST_MAP - 4
-    drawn = charts.histogram(found.decades, room.width, spare, equal=found.equal, allowed=what.comparison.floor)
+    spare = room.height - used - GOOD_MAP - 4
+    metrics = found.metrics
+    drawn = charts.histogram(
+        dict(metrics.histogram), room.width, spare, equal=metrics.zeros, allowed=what.comparison.floor
+    )
     return [[], *drawn] if len(drawn) > 1 else drawn
 
 
@@ -153,31 +167,28 @@ def _floor(engine: Engine, what: Shown, width: int) -> list[Line]:
     """How far off it is in floors, and where that floor comes from."""
     comparison = what.comparison
     style = theme.PASSED if comparison.passed else theme.FAILED
-    content: list[Line] = []
-    if what.title:
-        content.append([(lines.shorten(what.title, width), theme.DIM)])
+    on = f", {what.title}" if what.title else ""
     strange = _strange(comparison)
     if strange:
-        return [*content, *strange]
+        return [*strange, [(lines.shorten(f"  {what.title}", width), theme.DIM)]] if what.title else strange
     if comparison.floor_origin == "exact":
         share = (
             f"{comparison.outside} of {comparison.compared} are not equal" if comparison.outside else "all are equal"
         )
-        return [*content, [(share, style)], [("  bits must agree: values only move here", theme.DIM)]]
-    whole = engine.snapshot.mode is Mode.CHAINED and not what.title
+        return [[(share, style)], [(lines.shorten(f"  bits must agree{on}", width), theme.DIM)]]
+    whole = " of the whole model" if engine.snapshot.mode is Mode.CHAINED and not on else ""
     origin = {
-        "float64": f"  float64 replay of {'the whole model' if whole else 'this operator'}",
-        "bound": "  bound: what rounding may do here",
+        "float64": f"  float64 replay{whole}",
+        "bound": "  bound on rounding",
         "override": "  set by you, not measured",
     }.get(comparison.floor_origin, f"  {comparison.floor_origin}")
     override = lines.wrap(comparison.override, width, theme.UNSUPPORTED, indent="  ") if comparison.override else []
     return [
-        *content,
         [
             (f"{numbers.factor(comparison.factor)} x the floor", style + Style(bold=True)),
             (f" of {numbers.scientific(comparison.floor)}", style),
         ],
-        [(lines.shorten(origin, width), theme.DIM)],
+        [(lines.shorten(origin + on, width), theme.DIM)],
         *override,
     ]
 
@@ -196,7 +207,8 @@ def _strange(comparison: Comparison) -> list[Line]:
     return content if not comparison.passed and math.isinf(comparison.factor) else []
 
 
-def _numbers(comparison: Comparison, width: int) -> list[Line]:
+def _numbers(comparison: Comparison, metrics: Metrics | None, width: int) -> list[Line]:
+    """The numbers of a comparison; all of them where there is room."""
     content = [
         _pair("max abs", numbers.scientific(comparison.max_abs), f"rel {numbers.scientific(comparison.max_rel)}"),
         _pair("outside", f"{comparison.outside} of {comparison.compared}", _share(comparison)),
@@ -206,6 +218,29 @@ def _numbers(comparison: Comparison, width: int) -> list[Line]:
         content.append(_pair("worst at", lines.shorten(place, max(width - NAME - 4, 8)), "m", more_style=theme.KEY))
         if comparison.worst_values is not None:
             content += _both(comparison, width)
+    if metrics is not None and metrics.worst is not None:
+        content += _averages(comparison, metrics, wide=width >= WIDE)
+    return content
+
+
+def _averages(comparison: Comparison, metrics: Metrics, *, wide: bool) -> list[Line]:
+    """What decides nothing, with the tolerance that would have passed; and who is blind to this error."""
+    cosine = "none" if metrics.cosine is None else f"{metrics.cosine:.4f}"
+    blind = not comparison.passed and metrics.cosine is not None and metrics.cosine >= BLIND
+    more = ["blind"] if blind else []
+    more += [] if metrics.snr_db is None else [f"snr {metrics.snr_db:.3g} dB"]
+    more += [f"pearson {metrics.pearson:.4f}"] if wide and metrics.pearson is not None else []
+    content = [_pair("cosine", cosine, "  ".join(more))]
+    if wide:
+        ulp = "" if metrics.max_ulp is None else f"  {numbers.scientific(metrics.max_ulp)} ULP"
+        mean = f"rmse {numbers.scientific(metrics.rmse)}{ulp}"
+        content.insert(1, _pair("mean abs", numbers.scientific(metrics.mean_abs), mean))
+        if metrics.first is not None and not comparison.passed:
+            content.append(_pair("first at", str(list(metrics.first.index))))
+    if not comparison.passed:
+        rtol, atol = map(numbers.scientific, metrics.needed[1:])
+        never = math.isinf(metrics.needed.atol)
+        content.append(_pair("passes", "at no tolerance" if never else f"at rtol {rtol} or atol {atol}"))
     return content
 
 

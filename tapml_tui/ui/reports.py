@@ -32,7 +32,7 @@ def ledger(entries: Sequence[LedgerEntry], width: int) -> list[Line]:
     ]
     for entry in sorted(entries, key=lambda entry: entry.status is not Migration.BLOCKED):
         mark, style = _MARKS[entry.status]
-        operator = entry.op.removeprefix("aten.").removesuffix(".default")
+        operator = entry.op.split(".")[1] if entry.op.count(".") else entry.op
         tested = entry.factor or entry.status in (Migration.MIGRATED, Migration.CARVED_PASS)
         factor = numbers.factor(entry.factor) if tested else ""
         name = entry.nodes[0] if entry.nodes else ""

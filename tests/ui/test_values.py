@@ -1,4 +1,4 @@
-"""Windows on tensors of any rank, against numpy; and the picture of the error."""
+"""Windows on tensors of any rank, against numpy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tapml_tui.ui import error_map, numbers, values
+from tapml_tui.ui import numbers, values
 from tapml_tui.ui.lines import text_of
 
 
@@ -70,28 +70,6 @@ def test_the_marked_element_and_the_difference_are_shown() -> None:
     text = text_of(values.draw(values.read_window(reference, reference * [1, 0, 1], (1,), 0, 3), 40))
     assert "→  1" in text
     assert "-2" in text.splitlines()[3]
-
-
-def test_the_picture_is_dark_where_the_error_is() -> None:
-    reference = np.ones((1, 4, 8, 128), np.float32)
-    actual = reference.copy()
-    actual[..., 96:] = 0
-    drawn = text_of(error_map.picture(reference, actual, 4, 16, 1e-6)).splitlines()[1:]
-    assert drawn == ["░" * 12 + "█" * 4] * 4
-
-
-def test_one_wrong_row_of_many_is_in_the_picture() -> None:
-    reference = np.ones((64, 4096), np.float32)
-    actual = reference.copy()
-    actual[17] = np.nan
-    drawn = text_of(error_map.picture(reference, actual, 8, 32, 1e-6)).splitlines()[1:]
-    assert [row.count("█") for row in drawn] == [0, 0, 32, 0, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (0, 3)])
-def test_no_picture_of_what_has_no_extent(shape: tuple[int, ...]) -> None:
-    array = np.zeros(shape, np.float32)
-    assert error_map.picture(array, array, 8, 16, 0.0) == []
 
 
 @pytest.mark.parametrize(
