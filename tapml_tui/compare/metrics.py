@@ -264,8 +264,8 @@ class _Sums:
         self.count = self.relatives = 0
         self.error = self.relative = self.squared_error = 0.0
         self.blind = False  # whether a reference of zero has an error, which no relative tolerance allows
-        self._reference = self._difference = 0.0
-        self._power = self._product = 0.0
+        self._reference = self._actual = 0.0
+        self._power = self._actual_power = self._product = 0.0
         self._scalars = 0
         self._buffers: tuple[Array, ...] = ()
 
@@ -290,13 +290,14 @@ class _Sums:
         ones = self._buffers[2]
         with np.errstate(all="ignore"):
             np.copyto(reference, expected)
-            np.copyto(difference, got)  # casting while subtracting is slower
-            difference -= reference
+            np.copyto(difference, got)
             self._scalars += size
             self._reference += float(np.dot(reference, ones[:size]))
-            self._difference += float(np.dot(difference, ones[:size]))
+            self._actual += float(np.dot(difference, ones[:size]))
             self._power += float(np.dot(reference, reference))
+            self._actual_power += float(np.dot(difference, difference))
             self._product += float(np.dot(reference, difference))
+            difference -= reference
             self.squared_error += float(np.dot(difference, difference))
             part = difference[: error.size]
             if error.size < size:
@@ -314,10 +315,6 @@ class _Sums:
                 self.blind = self.blind or bool(np.isinf(part).any())
 
     @property
-    def _actual_power(self) -> float:
-        return self._power + 2 * self._product + self.squared_error
-
-    @property
     def snr_db(self) -> float | None:
         """See `Metrics`."""
         if not self._power or not math.isfinite(self._power) or not math.isfinite(self.squared_error):
@@ -327,20 +324,19 @@ class _Sums:
     @property
     def cosine(self) -> float | None:
         """See `Metrics`."""
-        return _quotient(self._power + self._product, self._power, self._actual_power)
+        return _quotient(self._product, self._power, self._actual_power)
 
     @property
     def pearson(self) -> float | None:
         """See `Metrics`."""
         if not self._scalars:
             return None
-        count, reference = self._scalars, self._reference
-        actual = reference + self._difference
+        count, reference, actual = self._scalars, self._reference, self._actual
         left = self._power - reference * reference / count  # a power would raise where this is infinite
         right = self._actual_power - actual * actual / count
         if left <= 1e-12 * self._power or right <= 1e-12 * self._actual_power:
             return None
-        return _quotient(self._power + self._product - reference * actual / count, left, right)
+        return _quotient(self._product - reference * actual / count, left, right)
 
 
 def _quotient(product: float, left: float, right: float) -> float | None:
