@@ -6,6 +6,10 @@ heavy libraries:
 
     source.py  --------------------------->  worker_source     torch
     target.py  kernels.py (kernel_cache) -->  worker_compiler   torch + tvm: compiler/
-               device_link.py  ------------>  worker_device     tvm, an RPC client
+               device_link.py  ------------>  worker_device     tvm, an RPC client: remote.py, tracker.py
                                ------------>  worker_server     tvm, an RPC server on loopback
+
+`settings` say what is compiled for, `killers` remember which kernels took a device with them, `troubles` turn the words
+of TVM and of drivers into what happened and what to do, `reach` and `probe` try a way to a device, `prebuilt` stands
+in for the compiler where a library is given.
 """

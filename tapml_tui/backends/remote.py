@@ -146,8 +146,11 @@ class Session:
             return [self._functions[key](*inputs)]
         machine.set_input(function, *inputs)
         machine.invoke_stateful(function)
-        given = machine.get_outputs(function)
-        return [given] if hasattr(given, "numpy") else list(given)
+        if outputs == 1:
+            return [machine.get_outputs(function)]
+        # Not `get_outputs`, which asks of each output whether it is a tuple.
+        get = machine.module["get_output"]
+        return [get(function, index) for index in range(outputs)]
 
     def call_prebuilt(
         self, library: str, names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[tuple[str, Sequence[int]]]

@@ -31,6 +31,7 @@ from tapml_tui.backends.frames import Header
 _MAX_KEY = 1024
 _FOLDER = "tapml-tui-rpc-"
 _HANDSHAKE_SECONDS = 10.0
+_NO_LIMIT = 1 << 62  # bytes of one packet
 
 
 class _Sessions:
@@ -81,12 +82,15 @@ def main() -> None:
     # The runtime alone, without torch, loads in a fifth of the time.
     os.environ["TVM_USE_RUNTIME_LIB"] = "1"
     sys.modules["torch"] = None  # type: ignore[assignment]
+    import tvm_ffi
     from tvm import libinfo
     from tvm.rpc import base, server
 
     logging.getLogger("RPCServer").setLevel(logging.WARNING)
     # Sorting, top-k and the like: without the compiler nothing else loads them.
     _load(libinfo, "libtvm_runtime_extra.*")
+    # TVM's client asks for this before every copy, and does not remember that there is no limit: a round trip each.
+    tvm_ffi.register_global_func("tvm.rpc.server.GetCRTMaxPacketSize", lambda: _NO_LIMIT)
 
     def handshake(connection: socket.socket) -> bool:
         connection.settimeout(_HANDSHAKE_SECONDS)
