@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,15 @@ class Record:
     def weak(self) -> bool:
         """Whether it is a wrong kernel whose output lies within the benign envelope: not counted."""
         return not self.benign and self.envelopes <= 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {**asdict(self), "found": bool(self.found), "peers": sorted(self.peers)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Record:
+        """The record that `to_json` told."""
+        return cls(**{**told, "peers": frozenset(told["peers"])})
 
     def __str__(self) -> str:
         """One line for a list of findings."""

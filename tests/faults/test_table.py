@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import re
 from pathlib import Path
@@ -66,6 +67,11 @@ def test_the_diagnosis_of_a_faint_sign_is_a_scale() -> None:
     assert table.diagnosed(record(kind="sign", strength=EIGHTFOLD, diagnosis="scale")) == "right"
     assert table.diagnosed(record(kind="sign", diagnosis="")) == "none"
     assert table.diagnosed(record(kind="stale", strength=EIGHTFOLD, diagnosis="scale")) == ""
+
+
+def test_a_record_is_written_down_and_read_again() -> None:
+    written = record(peers=frozenset(["MSE 1e-4"]), envelopes=float("inf"), factor=np.float64(2.5))
+    assert Record.from_json(json.loads(json.dumps(written.to_json()))) == written
 
 
 def test_neighbours_are_the_next_numbers_of_the_dtype() -> None:
