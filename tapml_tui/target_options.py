@@ -66,7 +66,8 @@ def _options(args: argparse.Namespace, profile: Profile | None, target: str | No
         TargetOptions(
             name=profile.name if profile else "",
             target=target if target is not None else (profile and profile.target) or "llvm",
-            **where,
+            rpc=where["rpc"],
+            tracker=where["tracker"],
             key=said("key"),
             device=said("device"),
             host=said("host") or "",

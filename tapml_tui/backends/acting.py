@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapml_tui.backends.actor import Actor, Timer
+from tapml_tui.backends.actor import Actor
 from tapml_tui.backends.protocol import Execute, Failed, LogLine, Sink, Stage
 
 _CLOSED = "the session was closed"
@@ -18,7 +18,6 @@ class ActingBackend:
         self._sink: Sink = lambda reply: None
         self._actor = Actor(self.id, self._program_error)
         self._closed = False
-        self._deadline: Timer | None = None
 
     def start(self, sink: Sink) -> None:
         """See `protocol.Backend`."""
@@ -61,14 +60,6 @@ class ActingBackend:
     def _refuse_closed(self, request: Execute) -> None:
         self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
 
-    def _watch(self, seconds: float | None, why: str = "") -> None:
-        """(Re)arm the one deadline there is: that of what the worker does at the moment."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if seconds is not None:
-            self._deadline = self._actor.later(seconds, lambda: self._overdue(why))
-
     def _program_error(self, error: BaseException) -> None:
         self._log("error", f"error of this program: {type(error).__name__}: {error}")
 
@@ -90,10 +81,6 @@ class ActingBackend:
         raise NotImplementedError
 
     def _fail_all(self, reason: str) -> None:
-        raise NotImplementedError
-
-    def _overdue(self, why: str) -> None:
-        """What the worker does takes too long: end it."""
         raise NotImplementedError
 
     def _stop_processes(self) -> None:

@@ -91,3 +91,23 @@ class Actor:
                     timer.call()
         except Exception as error:  # as above
             self._on_error(error)
+
+
+class Watch:
+    """The one deadline there is: that of what a worker does at the moment. On the actor's own thread."""
+
+    def __init__(self, actor: Actor, overdue: Callable[[str], None]) -> None:
+        """Have `overdue` called with what took too long."""
+        self._actor, self._overdue = actor, overdue
+        self._timer: Timer | None = None
+
+    def begin(self, seconds: float, why: str) -> None:
+        """Something new is done, in place of what was done before."""
+        self.end()
+        self._timer = self._actor.later(seconds, lambda: self._overdue(why))
+
+    def end(self) -> None:
+        """It is done."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

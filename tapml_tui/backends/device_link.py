@@ -75,6 +75,7 @@ class DeviceLink:
         self._port: int | None = None
         self.launches = ""  # where the worker notes what it launches
         self.connected = False
+        self.place = ""  # of the server, once there was one
         self.gave_up = ""
         self.tries = 0  # to connect, since there was a session
         self._was_connected = False
@@ -308,6 +309,7 @@ class DeviceLink:
         self._disarm("busy")
         self._disarm("again")
         self.connected = self._was_connected = True
+        self.place = header["place"]
         self._dropping = False
         self._events.limits(header["limits"])
         where = " at ".join(filter(None, [header["name"], header["place"]]))

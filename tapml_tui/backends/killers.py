@@ -5,7 +5,7 @@ the result is there. Whatever dies, the worker, the server or the whole program,
 session for the same device finds it, and does not launch that kernel again before it is asked to.
 
     STATE/devices/DIGEST/killers.json    what is known: {signature: [label, words]}
-    STATE/devices/DIGEST/launch-XXXX     of one session, locked while that lives: one line, "SIGNATURE LABEL" or blank
+    STATE/devices/DIGEST/launch-XXXX     of one device of a session, locked while that lives: "SIGNATURE LABEL" or blank
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Killer:
 
 
 class Killers:
-    """The killers of one device, and the launch file of this session. Nothing here may stop the program."""
+    """The killers of one kind of device, and the launch files of this session. Nothing here may stop the program."""
 
     def __init__(self, state: Path, device: str) -> None:
         """Say where; nothing is read.
@@ -46,13 +46,7 @@ class Killers:
         """
         self._folder = state / "devices" / hashlib.sha256(device.encode()).hexdigest()[:24]
         self._known: dict[str, Killer] = {}
-        self._launch: Path | None = None
-        self._lock = -1
-
-    @property
-    def launch_file(self) -> str:
-        """For the device worker; "" if none can be written."""
-        return str(self._launch) if self._launch is not None else ""
+        self._launches: dict[Path, int] = {}  # with the descriptors that lock them
 
     def open(self) -> list[Killer]:
         """Read what is known, and take in what earlier sessions left behind; the killers found."""
@@ -61,10 +55,16 @@ class Killers:
             with self._exclusively() as known:
                 for signature, killer in self._leftovers():
                     known.setdefault(signature, killer)
+        return list(self._known.values())
+
+    def launch_file(self) -> str:
+        """One more for a device worker; "" if none can be written. To be asked for after `open`."""
+        with contextlib.suppress(OSError):
             descriptor, name = tempfile.mkstemp(prefix="launch-", dir=self._folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._launch, self._lock = Path(name), descriptor
-        return list(self._known.values())
+            self._launches[Path(name)] = descriptor
+            return name
+        return ""
 
     def get(self, signature: str) -> Killer | None:
         """What a kernel did, or None."""
@@ -91,11 +91,11 @@ class Killers:
 
     def close(self) -> None:
         """The session ends as it should: nothing that still runs is to blame."""
-        if self._launch is not None:
+        while self._launches:
+            file, descriptor = self._launches.popitem()
             with contextlib.suppress(OSError):
-                self._launch.unlink()
-            os.close(self._lock)
-            self._launch = None
+                file.unlink()
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[dict[str, Killer]]:

@@ -36,6 +36,7 @@ class TargetOptions:
         lib: A prebuilt library that is used instead of compiling.
         name: Of this target among several; "" if it is the only one.
         deadlines: How long what may take.
+        jobs: How many devices are used at a time: sessions at that server, tracker or proxy.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
     """
@@ -52,6 +53,7 @@ class TargetOptions:
     lib: str | None = None
     name: str = ""
     deadlines: Deadlines = field(default_factory=Deadlines)
+    jobs: int = 1
 
 
 def make_backends(
@@ -93,6 +95,7 @@ def make_backends(
             library=str(Path(one.lib).resolve()) if one.lib else "",
             name=one.name if len(several) > 1 else "",
             deadlines=deadlines or one.deadlines,
+            jobs=one.jobs,
         )
         for one in several
     ]

@@ -164,7 +164,7 @@ class Operand:
     Attributes:
         key: Names the content. A backend that still holds a tensor under this key does not
             need the bytes again.
-        spec: Dtype and shape.
+        spec: Dtype and shape. What is held under the key is seen as that, whatever it was computed as.
         bytes: Where the bytes are if it does not. None for a result of this very backend that has
             not been sent back yet: it is then held under `key`, or the request is answered with
             `Failed.missing`.
@@ -191,6 +191,8 @@ class Execute:
         fetch_limit: Outputs larger than this many bytes are not sent back.
         fresh: Trust nothing that was sent before: a result is being confirmed. Operands come under names of their
             own and take the place of what was sent from the same bytes; the kernel's library goes up again.
+        lane: Where there are several devices, requests of one lane go to the same one, because they need each other's
+            results; "" needs nobody's.
     """
 
     id: int
@@ -201,6 +203,7 @@ class Execute:
     kernel: str | None = None
     fetch_limit: int = 64 << 20
     fresh: bool = False
+    lane: str = ""
 
 
 class Stage(StrEnum):
@@ -219,6 +222,7 @@ class Executed:
     """The outputs of an `Execute`; None where one was above the fetch limit.
 
     `identity`: no kernel ran, the operator hands its input on; there is nothing to judge.
+    `device`: which one did it, where that may be one of several.
     """
 
     id: int
@@ -227,6 +231,7 @@ class Executed:
     bytes_up: int = 0
     bytes_down: int = 0
     identity: bool = False
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +247,7 @@ class Failed:
         device_lost: The device or its server went away with it.
         missing: Indices of operands that came without bytes and are not held (any more): nothing is
             wrong with the unit, the request is to be sent again with their bytes.
+        device: Which one it was, where it may be one of several.
     """
 
     id: int
@@ -251,6 +257,7 @@ class Failed:
     detail: str = ""
     device_lost: bool = False
     missing: tuple[int, ...] = ()
+    device: str = ""
 
 
 class State(StrEnum):
@@ -281,6 +288,14 @@ class Traffic(NamedTuple):
     queued: int
 
 
+class DeviceState(NamedTuple):
+    """One device of a backend: where it is ("" if none came yet), and how it is."""
+
+    device: str
+    state: State
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
     """What the header says of a backend: `detail` is one line, with the remedy if there is one."""
@@ -291,6 +306,7 @@ class BackendStatus:
     latency_ms: float | None = None
     title: str = ""  # "llvm @loopback"
     traffic: Traffic | None = None
+    devices: tuple[DeviceState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tapml_tui.backends import replies
 from tapml_tui.backends.acting import ActingBackend
+from tapml_tui.backends.actor import Watch
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import installed_version
 from tapml_tui.backends.operands import request_to_wire
@@ -73,6 +74,7 @@ class SourceBackend(ActingBackend):
         self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, all not answered yet
         self._sent: set[int] = set()
         self._active: int | None = None  # the ticket that the worker is at
+        self._watch = Watch(self._actor, self._overdue)
 
     def prepare(self, units: Sequence[Unit]) -> None:
         """Nothing needs to be compiled."""
@@ -113,7 +115,7 @@ class SourceBackend(ActingBackend):
         except OSError as error:
             self._stop(f"cannot start a process: {error.strerror}")
             return
-        self._watch(self._deadlines.start, "PyTorch did not load")
+        self._watch.begin(self._deadlines.start, "PyTorch did not load")
 
     def _execute(self, request: Execute) -> None:
         if self._stopped:
@@ -138,12 +140,12 @@ class SourceBackend(ActingBackend):
             return
         if header["op"] == "ready":
             self._ready = True
-            self._watch(None)
+            self._watch.end()
             self._status(State.READY, f"PyTorch {header['version']}")
             self._feed()
             return
         if header["op"] == "pong":
-            self._watch(None)
+            self._watch.end()
             return
         pending = self._waiting.get(header["ticket"])
         if pending is None:
@@ -152,9 +154,9 @@ class SourceBackend(ActingBackend):
             self._active = header["ticket"]
             pending.stage = Stage(header["stage"])
             limit = self._deadlines.run if pending.stage is Stage.RUN else self._deadlines.transfer
-            self._watch(limit, f"{pending.request.label} did not return within {limit:.0f} s")
+            self._watch.begin(limit, f"{pending.request.label} did not return within {limit:.0f} s")
             return
-        self._watch(None)
+        self._watch.end()
         del self._waiting[header["ticket"]]
         self._sent.discard(header["ticket"])
         self._active = None
@@ -175,7 +177,7 @@ class SourceBackend(ActingBackend):
         was_ready, why = self._ready, self._killed_because
         self._worker, self._ready, self._killed_because = None, False, ""
         self._sent.clear()
-        self._watch(None)
+        self._watch.end()
         if self._closed:
             return
         self._deaths += 1
@@ -217,7 +219,7 @@ class SourceBackend(ActingBackend):
         if under_way and self._worker is not None:
             self._worker.send({"op": "drop", "below": self._tickets})
             # What runs at this moment may be done soon; if not, it hangs.
-            self._watch(1.0, "interrupted")
+            self._watch.begin(1.0, "interrupted")
             self._worker.send({"op": "ping"})
 
     def _restart(self) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import platform
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,12 @@ import numpy as np
 from tapml_tui.backends import replies
 from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.address import Address, target_kind
-from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
+from tapml_tui.backends.device_link import Loss
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.kernel_cache import NoKernel
+from tapml_tui.backends.kernel_cache import Kernel, NoKernel
 from tapml_tui.backends.kernels import KernelEvents, Kernels
 from tapml_tui.backends.killers import Killer, Killers
-from tapml_tui.backends.operands import output_limit, request_to_wire, spec_bytes
+from tapml_tui.backends.operands import output_limit, request_to_wire
 from tapml_tui.backends.prebuilt import Prebuilt, names_of
 from tapml_tui.backends.protocol import (
     BackendStatus,
@@ -33,30 +33,24 @@ from tapml_tui.backends.protocol import (
     State,
     Unit,
 )
+from tapml_tui.backends.seat import Pending, Seat, SeatEvents
 from tapml_tui.backends.settings import CompilerSettings
 from tapml_tui.backends.traffic import Meter
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
-# Enough that the device never waits for us, few enough that a loss costs little.
+# Enough that the device never waits for us, few enough that a loss costs little; fewer where others could do it.
 _IN_FLIGHT = 8
-# What was under way when the user interrupted may be done in a moment; after this it hangs.
-_GRACE = 1.0
+_IN_FLIGHT_OF_SEVERAL = 3
 _TRAFFIC_PAUSE = 0.5
-_SLOWEST_LINK = 1e6  # bytes per second
-
-
-@dataclass
-class _Pending:
-    request: Execute
-    signature: str
-    ticket: int | None = None  # of the device worker, once sent
-    stage: Stage = Stage.UPLOAD
-    losses: int = 0
-    suspect: str = ""  # what happened when it ran last, if it is not sure that it is to blame
+# Of several devices the user hears the best news.
+_BEST_FIRST = (State.READY, State.LOST, State.CONNECTING, State.STARTING, State.OFF, State.FAILED)
 
 
 class TargetBackend(ActingBackend):
-    """Executes units on a device; `protocol.Backend`."""
+    """Executes units on a device, or on several of a kind; `protocol.Backend`.
+
+    What waits is given to devices as they become free, in order. A device that is lost gives back what it had.
+    """
 
     def __init__(
         self,
@@ -68,6 +62,7 @@ class TargetBackend(ActingBackend):
         name: str = "",
         library: str = "",
         deadlines: Deadlines | None = None,
+        jobs: int = 1,
     ) -> None:
         """Make it; nothing is started.
 
@@ -79,12 +74,13 @@ class TargetBackend(ActingBackend):
             name: Among several targets.
             library: A prebuilt one, which is used instead of compiling.
             deadlines: How long what may take.
+            jobs: How many devices are used at a time.
         """
         self.id = f"target:{name}" if name else "target"
         super().__init__()
         self._deadlines = deadlines or Deadlines()
         self._address, self._compiler = address, compiler
-        self._title = f"{name or target_kind(compiler.target)} @{address.text}"
+        self._title = f"{name or target_kind(compiler.target)} @{address.text}" + (f" x{jobs}" if jobs > 1 else "")
         self._meter = Meter()
         self._shown = 0.0  # when its reading was sent last
         events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
@@ -96,19 +92,16 @@ class TargetBackend(ActingBackend):
         )
         self._killers = Killers(state_folder, f"{address.text} {address.key} {address.device}\n{compiler.context}")
         self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
-        self._link = DeviceLink(
-            self._actor,
-            address,
-            deadlines=self._deadlines,
-            events=LinkEvents(self._status, self._frame, self._limits, self._lost, self._usable, self._log),
-        )
+        told = SeatEvents(self._status, self._replied, self._limits, self._lost, self._usable, self._log)
+        self._seats = [
+            Seat(self._actor, address, number, deadlines=self._deadlines, events=told) for number in range(1, jobs + 1)
+        ]
+        self._most = _IN_FLIGHT if jobs == 1 else _IN_FLIGHT_OF_SEVERAL
+        self._lanes: dict[str, Seat] = {}
+        self._did: dict[str, Seat] = {}  # by label: where it is confirmed
         self._missing = ""
         self._trouble = ""  # with the compiler
-        self._state: tuple[State, str, float | None] = (State.OFF, "", None)
-        self._waiting: OrderedDict[int, _Pending] = OrderedDict()  # by request id, in order
-        self._sent: OrderedDict[int, _Pending] = OrderedDict()  # by ticket, in order
-        self._active: int | None = None  # the ticket that the device is at
-        self._tickets = 0
+        self._waiting: OrderedDict[int, Pending] = OrderedDict()  # all that is not answered, by request id, in order
 
     @property
     def fingerprint(self) -> str:
@@ -130,7 +123,7 @@ class TargetBackend(ActingBackend):
         self._actor.post(self._kernels.describe, unit)
 
     def _stop_processes(self) -> None:
-        for process in [*self._link.stop(), self._kernels.stop()]:
+        for process in [*(one for seat in self._seats for one in seat.link.stop()), self._kernels.stop()]:
             if process is not None:
                 process.join(5)
         self._killers.close()
@@ -140,13 +133,14 @@ class TargetBackend(ActingBackend):
     def _begin(self) -> None:
         if importlib.util.find_spec("tvm") is None:
             self._missing = TVM_MISSING
-            self._status(State.MISSING, TVM_MISSING, None)
+            self._status()
             return
         known = self._killers.open()
         for killer in known:
             self._log("warning", f"not run until it is retried: {killer.label} ({killer.words})")
-        self._link.launches = self._killers.launch_file
-        self._link.begin()  # first: it is what everybody waits for
+        for seat in self._seats:
+            seat.link.launches = self._killers.launch_file()
+            seat.link.begin()  # first: it is what everybody waits for
         if self._address.device == "cpu":
             self._kernels.begin(self._compiler)
 
@@ -167,20 +161,27 @@ class TargetBackend(ActingBackend):
         if request.kernel is not None:
             reason = f"there is no kernel {request.kernel!r}: kernels of one node's own cannot be given yet"
             self._sink(Failed(request.id, False, Stage.CONVERT, reason))
-        elif self._missing or self._link.gave_up:
-            self._sink(Failed(request.id, False, Stage.CONNECT, self._missing or self._link.gave_up, device_lost=True))
+        elif gave_up := self._missing or self._gave_up:
+            self._sink(Failed(request.id, False, Stage.CONNECT, gave_up, device_lost=True))
         else:
-            pending = _Pending(request, request.unit.signature)
+            pending = Pending(request, request.unit.signature)
             self._waiting[request.id] = pending
             self._kernels.want([request.unit])
             self._pump()
+
+    @property
+    def _gave_up(self) -> str:
+        """Why there is no device, and none will come; "" while one may."""
+        reasons = [seat.link.gave_up for seat in self._seats]
+        return reasons[0] if all(reasons) else ""
 
     def _pump(self) -> None:
         """Send what can be sent, in order: a kernel that is not there yet holds up what comes after it."""
         if not self._kernels.begun:
             return
+        held_up: set[str] = set()  # lanes
         for pending in list(self._waiting.values()):
-            if pending.ticket is not None:
+            if pending.seat is not None or pending.request.lane in held_up:
                 continue
             kernel = self._kernels.get(pending.signature)
             if kernel is None:
@@ -192,53 +193,60 @@ class TargetBackend(ActingBackend):
                 )
                 continue
             killer = self._killers.get(pending.signature)
-            if killer is not None and not pending.suspect:
-                if pending.signature in self._suspects():
-                    return  # it is being tried once more
+            if killer is not None and pending.signature not in self._suspects():
                 reason = f"not run: it took the device with it at {killer.label} ({killer.words}); R launches it again"
                 self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason))
                 continue
-            if not self._link.connected or len(self._sent) >= _IN_FLIGHT:
-                return
-            pending.ticket = self._tickets
-            self._tickets += 1
-            self._sent[pending.ticket] = pending
-            self._link.send(
-                {
-                    "op": "execute",
-                    "ticket": pending.ticket,
-                    "library": kernel.library,
-                    "function": kernel.function,
-                    "identity": list(kernel.identity),
-                    "signature": pending.signature,
-                    "label": pending.request.label,
-                    "names": names_of(pending.request.unit, pending.request.label) if self._library else [],
-                    "outputs": [[spec.dtype, list(spec.shape)] for spec in pending.request.unit.outputs],
-                    "careful": pending.losses > 0,
-                    "most": output_limit(pending.request.unit),
-                    **request_to_wire(pending.request),
-                }
-            )
+            seat = self._seat_for(pending.request) if killer is None else None
+            if seat is not None:
+                self._send(seat, pending, kernel)
+            elif pending.request.lane:
+                held_up.add(pending.request.lane)
+        self._try_again()
 
-    def _frame(self, header: Header, blocks: list[np.ndarray]) -> None:
-        if header["op"] == "pong":
-            self._watch(None)
+    def _try_again(self) -> None:
+        """A kernel that may have taken a device with it gets its second chance when all is quiet: it risks nobody."""
+        suspects = self._suspects()
+        if not suspects or any(seat.sent for seat in self._seats):
             return
-        pending = self._sent.get(header["ticket"])
-        if pending is None:
-            return
-        if header["op"] == "stage":
-            self._active = header["ticket"]
-            pending.stage = Stage(header["stage"])
-            self._watch_stage(pending)
-            return
-        self._watch(None)
-        self._active = None
-        del self._sent[header["ticket"]]
-        self._link.worked()
+        suspect = next(iter(suspects.values()))
+        kernel, seat = self._kernels.get(suspect.signature), self._seat_for(suspect.request)
+        if seat is not None and isinstance(kernel, Kernel):
+            self._send(seat, suspect, kernel)
+
+    def _seat_for(self, request: Execute) -> Seat | None:
+        """The device that is to execute it; None if it has to wait for one."""
+        known = self._did.get(request.label) if request.fresh else self._lanes.get(request.lane)
+        if known is not None and known.link.connected:
+            return known if len(known.sent) < self._most else None
+        free = [seat for seat in self._seats if seat.link.connected and len(seat.sent) < self._most]
+        return min(free, key=lambda seat: len(seat.sent), default=None)
+
+    def _send(self, seat: Seat, pending: Pending, kernel: Kernel) -> None:
+        request = pending.request
+        if request.lane:
+            self._lanes[request.lane] = seat
+        self._did[request.label] = seat
+        seat.send(
+            pending,
+            {
+                "library": kernel.library,
+                "function": kernel.function,
+                "identity": list(kernel.identity),
+                "signature": pending.signature,
+                "label": request.label,
+                "names": names_of(request.unit, request.label) if self._library else [],
+                "outputs": [[spec.dtype, list(spec.shape)] for spec in request.unit.outputs],
+                "careful": pending.losses > 0,
+                "most": output_limit(request.unit),
+                **request_to_wire(request),
+            },
+        )
+
+    def _replied(self, seat: Seat, pending: Pending, header: Header, blocks: list[np.ndarray]) -> None:
         request_id = pending.request.id
         if header["op"] == "failed" and self._kernels.forget_lost(pending.signature):
-            pending.ticket = None
+            pending.seat = None
             self._pump()
             return
         executed = header["op"] == "executed"
@@ -248,82 +256,68 @@ class TargetBackend(ActingBackend):
             self._show_traffic()
         if pending.suspect:
             self._killers.discard(pending.signature)
-        self._answer(
-            pending, replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
-        )
+        reply = replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
+        self._answer(pending, replace(reply, device=seat.device))
         self._pump()
 
-    def _watch_stage(self, pending: _Pending) -> None:
-        request, limit, doing = pending.request, self._deadlines.run, "did not return"
-        if pending.stage is not Stage.RUN:
-            # A link may be slow, and weights large.
-            specs = [o.spec for o in request.operands] if pending.stage is Stage.UPLOAD else request.unit.outputs
-            limit = self._deadlines.transfer + sum(map(spec_bytes, specs)) / _SLOWEST_LINK
-            doing = f"did not {pending.stage}"
-        self._watch(limit, f"{request.label} {doing} within {limit:.0f} s")
-
-    def _overdue(self, why: str) -> None:
-        self._link.break_off(why)
-
-    def _lost(self, loss: Loss) -> None:
-        """Answer the request that is to blame; the others are done again when the device is back."""
-        self._watch(None)
-        sent, self._sent = self._sent, OrderedDict()
-        for pending in sent.values():
-            pending.ticket = None
-        if self._link.gave_up:
+    def _lost(self, seat: Seat, loss: Loss, blamed: Pending | None) -> None:
+        """Answer the request that is to blame; the others are done again, elsewhere or when the device is back."""
+        if self._gave_up:
             if not self._kernels.begun:
                 self._kernels.begin(self._compiler)  # without a device there are still texts to be shown
-            self._fail_all(self._link.gave_up, device_lost=True)
-            return
-        blamed = sent.get(self._active) if self._active is not None else None
-        self._active = None
-        if blamed is None:  # it was idle, or at a request that was interrupted
-            return
+            self._fail_all(self._gave_up, device_lost=True)
+        elif blamed is not None:  # else it was idle, or at a request that was interrupted
+            self._judge_loss(seat, loss, blamed)
+        self._pump()
+
+    def _judge_loss(self, seat: Seat, loss: Loss, blamed: Pending) -> None:
         blamed.losses += 1
         if blamed.stage is Stage.RUN and (loss.deadline or loss.crashed):
             if loss.certain or blamed.suspect:
-                self._blame(blamed, loss.words, loss.log)
+                self._blame(blamed, seat, loss.words, loss.log)
                 return
             # At a distance it may have been the line. It is said to be the kernel, should we die too; but if the
-            # server is still there, it gets one more chance.
-            blamed.suspect = loss.words
+            # server is still there, or another device, it gets one more chance.
+            blamed.suspect, blamed.suspected = loss.words, seat
             self._killers.add(blamed.signature, Killer(blamed.request.label, loss.words))
             return
         if (loss.deadline and loss.certain) or blamed.losses > 1:
             reason = loss.words if loss.deadline else f"lost twice at {blamed.request.label}: {loss.words}"
             detail = f"{loss.words}\n\n{loss.log}".strip()
-            self._answer(blamed, Failed(blamed.request.id, False, blamed.stage, reason, detail, device_lost=True))
+            failed = Failed(
+                blamed.request.id, False, blamed.stage, reason, detail, device_lost=True, device=seat.device
+            )
+            self._answer(blamed, failed)
             return
         blamed.stage = Stage.UPLOAD
 
-    def _blame(self, pending: _Pending, words: str, log: str = "") -> None:
+    def _blame(self, pending: Pending, seat: Seat | None, words: str, log: str = "") -> None:
         """A kernel took the device with it: remember it, and never launch it again unasked."""
-        label = pending.request.label
+        label, device = pending.request.label, seat.device if seat is not None else ""
         self._killers.add(pending.signature, Killer(label, words))
         reason = words if label in words else f"{label} took the device with it: {words}"
         detail = f"{words}\n\n{log}".strip()
-        self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason, detail, device_lost=True))
+        failed = Failed(pending.request.id, False, Stage.RUN, reason, detail, device_lost=True, device=device)
+        self._answer(pending, failed)
 
-    def _suspects(self) -> dict[str, _Pending]:
+    def _suspects(self) -> dict[str, Pending]:
         return {pending.signature: pending for pending in self._waiting.values() if pending.suspect}
 
-    def _usable(self) -> None:
+    def _usable(self, seat: Seat) -> None:
         """The device is there, again or for the first time."""
-        if self._link.tries:  # it was away: that was more than a cut line
+        if seat.link.tries:  # it was away: that was more than a cut line
             for pending in self._suspects().values():
-                self._blame(pending, pending.suspect)
+                if pending.suspected is seat and pending.seat is None:
+                    self._blame(pending, seat, pending.suspect)
         self._pump()
 
     def _interrupt(self) -> None:
         self._interrupted = True
         self._kernels.interrupt()
-        under_way = bool(self._sent)
+        under_way = [seat for seat in self._seats if seat.sent]
         self._fail_all("interrupted")
-        if under_way:
-            self._link.send({"op": "drop", "below": self._tickets})
-            self._link.send({"op": "ping"})
-            self._watch(_GRACE, "what was interrupted did not end")
+        for seat in under_way:
+            seat.drop()
 
     def _restart(self) -> None:
         if not self._interrupted:
@@ -334,37 +328,53 @@ class TargetBackend(ActingBackend):
             self._begin()
             return
         self._kernels.retry()
-        self._link.restart()
+        for seat in self._seats:
+            seat.link.restart()
 
     def _fail_all(self, reason: str, *, device_lost: bool = False) -> None:
-        self._sent.clear()
+        for seat in self._seats:
+            seat.sent.clear()
         for pending in list(self._waiting.values()):
             if device_lost and pending.suspect:
-                self._blame(pending, pending.suspect)
+                self._blame(pending, pending.suspected, pending.suspect)
                 continue
             stage = Stage.CONNECT if device_lost else pending.stage
             self._answer(pending, Failed(pending.request.id, False, stage, reason, device_lost=device_lost))
 
-    def _answer(self, pending: _Pending, reply: Reply) -> None:
+    def _answer(self, pending: Pending, reply: Reply) -> None:
         if self._waiting.pop(pending.request.id, None) is not None:
             self._sink(reply)
 
-    def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
-        self._state = (state, detail, latency_ms)
-        traffic = self._meter.read(len(self._waiting), self._actor.now())
-        self._sink(BackendStatus(self.id, state, detail or self._trouble, latency_ms, self._title, traffic))
+    def _status(self) -> None:
+        state, detail, latency_ms = min((seat.state for seat in self._seats), key=lambda one: _BEST_FIRST.index(one[0]))
+        if self._missing:
+            state, detail, latency_ms = State.MISSING, self._missing, None
+        elif len(self._seats) > 1:
+            ready = sum(seat.state[0] is State.READY for seat in self._seats)
+            detail = detail or f"{ready} of {len(self._seats)} devices"
+        self._sink(
+            BackendStatus(
+                self.id,
+                state,
+                detail or self._trouble,
+                latency_ms,
+                self._title,
+                self._meter.read(len(self._waiting), self._actor.now()),
+                tuple(seat.device_state for seat in self._seats),
+            )
+        )
 
     def _show_traffic(self) -> None:
         """Now and then while there is some, and at its end."""
         now = self._actor.now()
-        if now - self._shown >= _TRAFFIC_PAUSE or not self._sent:
+        if now - self._shown >= _TRAFFIC_PAUSE or not any(seat.sent for seat in self._seats):
             self._shown = now
-            self._status(*self._state)
+            self._status()
 
     def _compiler_trouble(self, words: str) -> None:
         if words != self._trouble:
             self._trouble = words
-            self._status(*self._state)
+            self._status()
 
     def _progress(self, done: int, total: int) -> None:
         self._sink(Prepared(self.id, done, total))

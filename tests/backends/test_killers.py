@@ -29,7 +29,7 @@ def test_what_ran_when_everything_died_is_found_by_the_next_session(tmp_path: Pa
         "import os, signal, sys; from pathlib import Path;"
         "from tapml_tui.backends.killers import Killers, LaunchNote;"
         "k = Killers(Path(sys.argv[1]), 'llvm @here'); k.open();"
-        "n = LaunchNote(k.launch_file); n.began('innocent', 'a'); n.ended(); n.began('cafe', 'layers.0/söft max');"
+        "n = LaunchNote(k.launch_file()); n.began('innocent', 'a'); n.ended(); n.began('cafe', 'layers.0/söft max');"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
@@ -52,7 +52,7 @@ def test_what_ran_when_everything_died_is_found_by_the_next_session(tmp_path: Pa
 def test_a_session_that_lives_or_ends_well_blames_nothing(tmp_path: Path) -> None:
     living = _killers(tmp_path)
     living.open()
-    note = LaunchNote(living.launch_file)
+    note = LaunchNote(living.launch_file())
     note.began("cafe", "runs at this moment")
     other = _killers(tmp_path)
     assert other.open() == []
@@ -82,11 +82,11 @@ def test_without_a_folder_that_can_be_written_it_goes_on(tmp_path: Path) -> None
     (tmp_path / "devices").write_text("no folder")
     killers = _killers(tmp_path)
     assert killers.open() == []
-    assert killers.launch_file == ""
+    assert killers.launch_file() == ""
     killers.add("cafe", Killer("x", "y"))
     assert killers.get("cafe") is not None
     killers.close()
-    LaunchNote(killers.launch_file).began("cafe", "x")
+    LaunchNote(killers.launch_file()).began("cafe", "x")
 
 
 _PROGRAM = """
