@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, CallArgument, Unit, UnitInput
 from tapml_tui.compare.arithmetic import Arithmetic, attention, exponentials, normalisation, terms_of
@@ -36,21 +40,47 @@ _SIMPLE = frozenset([
 # fmt: on
 """One sum or product per element, or none: no function, no reduction in floating point."""
 
-Size = Callable[[int], float | None]
+Products: TypeAlias = Callable[[int, int], float | None]
+"""Root mean square of the products of all rows of one input of a unit with all rows of another, if it is known."""
 
 
-def unknown_size(index: int) -> float | None:
+def unknown_products(left: int, right: int) -> float | None:
     """Where nobody measured the inputs."""
     return None
 
 
-def arithmetic_of(unit: Unit, output: tuple[int, ...], size: Size = unknown_size) -> Arithmetic:
+def products_of(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> float | None:
+    """Root mean square of the products of all rows of [..., rows, columns] with all rows of another, in float64.
+
+    Out of the squares of both, which are no larger than they are: sum (l r)^2 = trace(L^T L R^T R). Heads of `right`
+    that serve several of `left` are taken as often; what is not finite counts as 0. None where there is no such thing.
+    """
+    if left.ndim < 2 or left.ndim != right.ndim or left.shape[-1] != right.shape[-1] or not left.size or not right.size:
+        return None
+    heads, shared = math.prod(left.shape[:-2]), math.prod(right.shape[:-2])
+    if heads % shared or left.shape[:-3] != right.shape[:-3]:
+        return None
+    queries, keys = left.reshape(heads, *left.shape[-2:]), right.reshape(shared, *right.shape[-2:])
+    of_keys = [_squared(rows) for rows in keys]
+    squares = sum(float((_squared(rows) * of_keys[i * shared // heads]).sum()) for i, rows in enumerate(queries))
+    return math.sqrt(max(squares, 0.0) / (heads * left.shape[-2] * right.shape[-2]))
+
+
+def _squared(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+        wide = rows.astype(np.float64)
+    wide[~np.isfinite(wide)] = 0.0
+    squared: npt.NDArray[np.float64] = wide.T @ wide
+    return squared
+
+
+def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unknown_products) -> Arithmetic:
     """The arithmetic behind an output of this shape; a trace may call an operator anything, also nothing.
 
     Args:
         unit: What the kernel computes.
         output: Shape of the output.
-        size: Root mean square of input `index` of the unit, None where it is not known.
+        products: How large the products of two inputs are.
     """
     call = unit.calls[0]
     name = (*call.op.split(".", 2), "", "")[1]
@@ -64,7 +94,7 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], size: Size = unknown_size
         outer = _extent(second, 0 if name in _CONVOLUTIONS else 1)
         return Arithmetic(max(1.0, math.prod(second) / outer), False)
     if name in _ATTENTION:
-        return attention(first, second, _scores(call, first, size))
+        return attention(first, second, _scores(call, first, products))
     if name in _NORMALISED_SHAPE:
         normalised = call.args[1] if len(call.args) > 1 else ()
         sizes = normalised if isinstance(normalised, tuple) else ()
@@ -95,11 +125,11 @@ def _extent(shape: tuple[int, ...], axis: int) -> float:
     return float(max(1, shape[axis])) if -len(shape) <= axis < len(shape) else 1.0
 
 
-def _scores(call: Call, queries: tuple[int, ...], size: Size) -> float | None:
-    """Root mean square of the scores, as if queries and keys were independent: sqrt(head) of a product, scaled."""
-    operands = [size(argument.index) for argument in call.args[:2] if isinstance(argument, UnitInput)]
-    if len(operands) != 2 or operands[0] is None or operands[1] is None or not queries:
+def _scores(call: Call, queries: tuple[int, ...], products: Products) -> float | None:
+    """Root mean square of the scaled scores."""
+    operands = [argument.index for argument in call.args[:2] if isinstance(argument, UnitInput)]
+    size = products(*operands) if len(operands) == 2 and queries else None
+    if size is None:
         return None
     scale = dict(call.kwargs).get("scale")
-    head = math.sqrt(_extent(queries, -1))
-    return operands[0] * operands[1] * (abs(scale) * head if isinstance(scale, int | float) else 1.0)
+    return size * (abs(scale) if isinstance(scale, int | float) else 1.0 / math.sqrt(_extent(queries, -1)))

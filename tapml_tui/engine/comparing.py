@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +16,7 @@ from tapml_tui.compare.bound import magnitude, scaled
 from tapml_tui.compare.indices import compare_indices
 from tapml_tui.compare.overrides import Override, Overrides
 from tapml_tui.compare.precision import precision
-from tapml_tui.engine.arithmetic import Size, arithmetic_of, unknown_size
+from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.engine.liveness import Liveness
@@ -57,10 +59,10 @@ class Visit:
         read = [self.view.producer(ref) for ref in self.binding.operands]
         return [0.0, *(ask(computed) for computed in read if computed is not None)]
 
-    def arithmetic(self, value: Value, mode: Mode, size: Size = unknown_size) -> Arithmetic:
+    def arithmetic(self, value: Value, mode: Mode, products: Products = unknown_products) -> Arithmetic:
         """What is computed to get this output; chained, with the longest sum up to here."""
         exact = value.isolated is not None and value.isolated.origin == "exact"
-        own = Arithmetic(1.0, False) if exact else arithmetic_of(self.binding.unit, value.shape, size)
+        own = Arithmetic(1.0, False) if exact else arithmetic_of(self.binding.unit, value.shape, products)
         if mode is Mode.ISOLATED:
             return own
         return Arithmetic(max(own.terms or 1.0, *self.upstream(lambda computed: computed.terms)), True, own.hidden)
@@ -158,8 +160,15 @@ class Comparer:
         return self._unhidden(visit, place, arrays, judge(arrays), judge)
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
-        operands = visit.binding.operands
-        return visit.arithmetic(value, mode, lambda index: self._references.value(visit.view.case, operands[index]).rms)
+        operands, case = visit.binding.operands, visit.view.case
+
+        def products(left: int, right: int) -> float | None:  # as if they were independent
+            values = [self._references.value(case, operands[one]) for one in (left, right)]
+            rows = math.sqrt(values[0].shape[-1]) if values[0].shape else 1.0
+            sizes = [value.rms for value in values]
+            return None if sizes[0] is None or sizes[1] is None else sizes[0] * sizes[1] * rows
+
+        return visit.arithmetic(value, mode, products)
 
     def _chosen(
         self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
@@ -225,7 +234,7 @@ class Comparer:
         if floor is not None and floor.origin == "float64":
             was = value.peak if value.peak is not None else _size(self._references.stored(value))
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
-        arithmetic = self._arithmetic(visit, value, Mode.ISOLATED)._asdict()
+        arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
 
         def judge(pair: _Pair) -> Comparison:
             return compare(*pair, floor=floor, inherited_nan=True, override=override, **arithmetic)
@@ -268,6 +277,12 @@ def ties(result: NodeResult, binding: Binding) -> set[int]:
 def comparisons_of(result: NodeResult) -> tuple[Comparison, ...]:
     """The comparisons of the outputs that were compared."""
     return tuple(output.comparison for output in result.outputs if output.comparison is not None)
+
+
+def _products(inputs: Sequence[Stored], left: int, right: int) -> float | None:
+    """What upstream faults have made alike gives larger products than what is independent: they are computed."""
+    rows = load(inputs[left]), load(inputs[right])
+    return None if rows[0] is None or rows[1] is None else products_of(rows[0], rows[1])
 
 
 def _size(stored: Stored | None) -> float:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tapml_tui.backends.protocol import Backend, Bytes, Execute, Executed, Failed, Operand, Reply, TensorSpec, Unit
 from tapml_tui.compare import Comparison, compare
 from tapml_tui.compare.diagnosis import diagnose
-from tapml_tui.engine.arithmetic import arithmetic_of
+from tapml_tui.engine.arithmetic import arithmetic_of, products_of
 from tapml_tui.export import Exhibit, Output
 from tapml_tui.export.shrinking import shrink
 from trace_format.model import Floor
@@ -96,7 +96,7 @@ def judge(
             outputs.append(Output(output.index, None))
             continue
         floor = smaller.floors[place] if smaller.floors else None
-        compared = _compared(smaller.unit, floor, right, actual)
+        compared = _compared(smaller, floor, right, actual)
         outputs.append(Output(output.index, right, _allowed(compared, right)))
         if not compared.passed and not reason:
             reason = compared.reason
@@ -116,9 +116,11 @@ def judge(
     return replace(smaller, outputs=tuple(outputs), reason=reason, diagnosis=sentence)
 
 
-def _compared(unit: Unit, floor: Floor | None, right: npt.NDArray[Any], actual: npt.NDArray[Any]) -> Comparison:
+def _compared(smaller: Exhibit, floor: Floor | None, right: npt.NDArray[Any], actual: npt.NDArray[Any]) -> Comparison:
     """By the floor of the whole, which bounds that of a part, and the arithmetic of the part."""
-    return compare(right, actual, floor=floor, **arithmetic_of(unit, right.shape)._asdict())
+    inputs = smaller.inputs
+    arithmetic = arithmetic_of(smaller.unit, right.shape, lambda one, other: products_of(inputs[one], inputs[other]))
+    return compare(right, actual, floor=floor, **arithmetic._asdict())
 
 
 def _allowed(compared: Comparison, right: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tapml_tui.backends.protocol import Call, CallResult, TensorSpec, Unit, UnitInput
-from tapml_tui.engine.arithmetic import arithmetic_of
+from tapml_tui.engine.arithmetic import arithmetic_of, products_of
 from tapml_tui.engine.operator_facts import choice_of
 
 
@@ -72,5 +73,18 @@ def test_rounded_scores_weigh_as_much_as_they_are_large() -> None:
     operands = (UnitInput(0), UnitInput(1), UnitInput(2))
     call = Call("aten.scaled_dot_product_attention.default", operands, (("scale", 0.25),))
     unit = Unit((call,), (spec,) * 3, (spec,), (CallResult(0),))
-    assert arithmetic_of(unit, spec.shape, lambda index: 1.5).hidden == pytest.approx(4 * 1.5 * 1.5 * 0.25 * 8)
-    assert arithmetic_of(unit, spec.shape).hidden == arithmetic_of(unit, spec.shape, lambda index: 0.1).hidden == 2.0
+    assert arithmetic_of(unit, spec.shape, lambda one, other: 18.0).hidden == pytest.approx(4 * 18 * 0.25)
+    small = arithmetic_of(unit, spec.shape, lambda one, other: 0.1)
+    assert arithmetic_of(unit, spec.shape).hidden == small.hidden == 2.0
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+def test_the_size_of_scores_is_that_of_the_product(heads: int) -> None:
+    random = np.random.default_rng(heads)
+    queries, keys = random.normal(size=(2, 4, 6, 8)), random.normal(size=(2, heads, 5, 8)) + 3.0
+    product = queries @ np.repeat(keys, 4 // heads, axis=1).swapaxes(-1, -2)
+    assert products_of(queries, keys) == pytest.approx(np.sqrt((product**2).mean()))
+    queries[0, 0, 0, 0] = np.nan
+    assert np.isfinite(products_of(queries, keys))
+    assert products_of(queries, keys[..., :7]) is None
+    assert products_of(queries[0, 0, 0], keys) is None
