@@ -113,3 +113,42 @@ def test_limits_of_the_device_only_tighten_what_tvm_assumes() -> None:
     phone = build.parse_target("opencl", "llvm -mtriple=aarch64-linux-android -mattr=+neon")
     assert phone.host.attrs["mtriple"] == "aarch64-linux-android"
     assert list(phone.host.attrs["mattr"]) == ["+neon"]
+
+
+def _convolution() -> object:
+    from tvm import relax
+
+    block = relax.BlockBuilder()
+    image = relax.Var("x", relax.TensorType((1, 8, 16, 16), "float32"))
+    weight = relax.Var("w", relax.TensorType((8, 8, 3, 3), "float32"))
+    with block.function("main", [image, weight]):
+        block.emit_func_output(block.emit(relax.op.nn.conv2d(image, weight)))
+    return block.get()
+
+
+@pytest.mark.parametrize("text", [*GPUS, "rocm", "metal", "opencl -device=adreno"])
+def test_every_kind_of_gpu_has_its_passes_from_converted_to_executable(text: str) -> None:
+    from tapml_tui.backends.compiler import build, passes
+
+    target = build.parse_target(text)
+    scheduled = passes.scheduled(_convolution(), target)
+    passes.refuse_unbound(scheduled, target)
+    with target:
+        finished = passes.finishing(target)(scheduled)
+    assert "R.nn.conv2d" not in finished.script() and "R.call_tir(" not in finished.script()
+
+
+def test_two_may_be_lowered_at_a_time() -> None:
+    import sys
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tapml_tui.backends.compiler import build, passes
+
+    module, target = _convolution(), build.parse_target("llvm")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # TVM's tag of an operator is one global: without a lock one finds that of another
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: passes.lowered_for_host(module, target), range(24)))
+    finally:
+        sys.setswitchinterval(interval)

@@ -19,6 +19,7 @@ from tapml_tui.backends.compiler.lower import Lowered
 from tapml_tui.backends.compiler.passes import (
     ON_HOST,
     finishing,
+    lowered_for_host,
     refuse_oversized,
     refuse_unbound,
     scheduled,
@@ -121,7 +122,7 @@ def build(units: Sequence[tuple[str, Lowered]], target: tvm.target.Target, libra
 
 def _compile(module: tvm.IRModule, target: tvm.target.Target) -> Any:
     if target.kind.name in ON_HOST:
-        return tvm.compile(module, target=target)
+        return tvm.compile(lowered_for_host(module, target), target=target, relax_pipeline=None)
     module = scheduled(module, target)
     refuse_unbound(module, target)
     refuse_oversized(module, target)

@@ -1,27 +1,37 @@
-"""The passes that a GPU's kernels go through, and the check that they run on the GPU, within its limits."""
+"""The passes that kernels go through, and the check that a GPU's run on the GPU, within its limits."""
 
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import tvm
 from tvm import relax, s_tir, tirx
+from tvm.relax.backend import adreno, cpu_generic, cuda, gpu_generic, rocm
 
 # Their kernels are loops that the processor itself runs; all other kinds need host code and thread bindings.
 ON_HOST = {"llvm", "c", "hexagon"}
 
 _NO_LIMIT = 1 << 31
 
+_legalizing = threading.Lock()  # the tags that TVM gives operators meanwhile are one global: "nested op_tag"
+
 
 class NotOnDevice(Exception):
     """A kernel that this kind of device cannot run as TVM schedules it."""
 
 
+def lowered_for_host(module: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+    """What `tvm.compile` does by default to Relax that runs on a processor."""
+    with _legalizing, target:
+        return relax.get_pipeline("default")(module)
+
+
 def scheduled(module: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     """Relax with its TensorIR, scheduled for the target."""
     kind = _kind(target)
-    with target:
+    with _legalizing, target:
         return tvm.transform.Sequential(kind.library_dispatch_passes(target) + kind.legalize_passes(target))(module)
 
 
@@ -34,10 +44,10 @@ def finishing(target: tvm.target.Target) -> tvm.transform.Pass:
 def _kind(target: tvm.target.Target) -> Any:
     """TVM's module of passes, as `tvm.relax.get_default_pipeline` chooses it."""
     if target.kind.name in ON_HOST:
-        return relax.backend.cpu_generic
+        return cpu_generic.pipeline
     if target.kind.name == "opencl" and "adreno" in target.keys:
-        return relax.backend.adreno
-    return {"cuda": relax.backend.cuda, "rocm": relax.backend.rocm}.get(target.kind.name, relax.backend.gpu_generic)
+        return adreno.pipeline
+    return {"cuda": cuda.pipeline, "rocm": rocm.pipeline}.get(target.kind.name, gpu_generic.pipeline)
 
 
 def refuse_oversized(module: tvm.IRModule, target: tvm.target.Target) -> None:
