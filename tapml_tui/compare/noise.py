@@ -5,7 +5,7 @@ With r an element of the reference, a the same element of what is judged:
     a passes  iff  |a - r| <= allowance(r)            factor = |a - r| / allowance(r), "x times the floor"
 
     allowance(r) = h(r) + D(r)                        how far the *source* may be from the truth
-                 + h(r) + M(r) + W(r)                 how far a healthy *target* may be from it
+                 + h(r) + M(r)                        how far a healthy *target* may be from it
 
 Nothing in it is fitted to examples. That the truth is a float64 replay of the same node, and that a result
 is judged by how far the trusted side itself is from it, is the rule of PyTorch's `same()`
@@ -29,9 +29,9 @@ M(r)  What the target's own arithmetic may add, in its *compute* dtype (float32 
         the standard deviation just named to the source's measured rms. This one knows what |r| does not: rows
         whose partial sums are larger than the others'. The ratio is at least 1 and at most sqrt(n), as
         every order rounds its last sum.
-
-W(r)  Types narrower than float32 may round to the dtype once more on the way and go on from there: one
-      unit roundoff of what is rounded.
+      - One rounding to the dtype on the way, where that is narrower than float32: one unit roundoff of what is
+        rounded. Where the source does that too, D shows it, and it does not count twice. A single sum or
+        product has no place where that could happen.
 
 What is rounded, or given by a function, is r itself, or an intermediate that hides behind a smaller r = x + y
 (a bias, a shift). With x and y independent and r given, x has a deviation of at most half of that of r, so that
@@ -185,8 +185,6 @@ class Noise(Law):
         spread: M is at least so many times D.
         slope: M is at least so much of the element.
         least: M is at least this, in the value's unit.
-        way_slope: W is at least so much of the element.
-        way_least: W is at least this, in the value's unit.
         smallest: No allowance is below: a target may flush subnormals of its compute dtype to zero.
         times: All of it is multiplied by this, because the user says so.
     """
@@ -198,8 +196,6 @@ class Noise(Law):
     spread: float
     slope: float
     least: float
-    way_slope: float
-    way_least: float
     smallest: float
     times: float = 1.0
 
@@ -221,10 +217,6 @@ class Noise(Law):
                 beyond *= self.spread + 1
                 np.maximum(scratch, beyond, out=scratch)
         out += scratch
-        if self.way_slope or self.way_least:
-            np.multiply(magnitude, self.way_slope, out=scratch)
-            np.maximum(scratch, self.way_least, out=scratch)
-            out += scratch
         np.maximum(out, self.smallest, out=out)
         if self.times != 1.0:
             out *= self.times
@@ -233,7 +225,7 @@ class Noise(Law):
     @property
     def steepness(self) -> float:
         """See `Law`."""
-        return (self.slope + self.way_slope + self.unit.roundoff) * self.times  # an ULP is more than one roundoff
+        return (self.slope + self.unit.roundoff) * self.times  # an ULP is more than one roundoff
 
 
 def noise_of(
@@ -277,6 +269,8 @@ def noise_of(
 
     spread = (CONDITIONING if functions else 0.0) if not narrow else 1.0
     slope = FUNCTIONS * u if functions else 0.0
+    if narrow and (functions or terms != 1.0):
+        slope = max(slope, unit.roundoff)
     least = slope * hidden * rms
     count = terms if terms is not None else (UNKNOWN_TERMS if not known else 1.0)
     if terms is None and known:
@@ -298,7 +292,5 @@ def noise_of(
         spread=spread,
         slope=slope,
         least=least,
-        way_slope=unit.roundoff if narrow else 0.0,
-        way_least=unit.roundoff * hidden * rms if narrow else 0.0,
         smallest=2.0**-1022 if unit.wide else 2.0**-126,
     )

@@ -246,7 +246,8 @@ def _largest_finite(top: float, relative: Array, magnitude: Array) -> float:
 
 def _wide(array: Array) -> Array:
     """As float64 (complex128 for complex), writable."""
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    with np.errstate(invalid="ignore"):  # bits that nobody wrote may be a signalling NaN
+        return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def _as_bits(array: Array) -> Array:

@@ -86,13 +86,13 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unkn
     name = (*call.op.split(".", 2), "", "")[1]
     shapes = [_shape(unit, argument) for argument in call.args]
     first, second = (*shapes, (), ())[:2]
-    if name in _LAST_OF_FIRST:
-        return Arithmetic(_extent(first, -1), False)
+    if name in _LAST_OF_FIRST:  # even one product has a bias added to it
+        return Arithmetic(max(2.0, _extent(first, -1)), False)
     if name in _LAST_OF_SECOND:
-        return Arithmetic(_extent(second, -1), False)
+        return Arithmetic(max(2.0, _extent(second, -1)), False)
     if name in _CONVOLUTIONS or name in _TRANSPOSED:
         outer = _extent(second, 0 if name in _CONVOLUTIONS else 1)
-        return Arithmetic(max(1.0, math.prod(second) / outer), False)
+        return Arithmetic(max(2.0, math.prod(second) / outer), False)
     if name in _ATTENTION:
         return attention(first, second, _scores(call, first, products))
     if name in _NORMALISED_SHAPE:

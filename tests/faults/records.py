@@ -87,8 +87,8 @@ def neighbours(reference: np.ndarray, actual: np.ndarray) -> bool:
 
 
 def _errors(reference: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    one, other = reference.astype(np.float64), actual.astype(np.float64)
     with np.errstate(invalid="ignore"):
+        one, other = reference.astype(np.float64), actual.astype(np.float64)
         error = np.abs(one - other)
     error[one == other] = 0.0
     return np.nan_to_num(error, nan=np.inf, posinf=np.inf)
