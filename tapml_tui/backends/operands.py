@@ -148,16 +148,14 @@ class TensorStore(Generic[T]):
         return None
 
     def put(self, key: str, tensor: T, nbytes: int, *, persistent: bool = False) -> None:
-        """Keep a tensor, in place of the one that had the key; too large ones are not kept."""
+        """Keep a tensor, in place of the one that had the key; one above the budget until the next comes."""
         for kind, part in self._parts.items():
             if key in part:
                 self._held[kind] -= part.pop(key)[1]
         part, budget = self._parts[persistent], self._budgets[persistent]
-        if nbytes > budget:
-            return
         part[key] = (tensor, nbytes)
         self._held[persistent] += nbytes
-        while self._held[persistent] > budget:
+        while self._held[persistent] > budget and len(part) > 1:
             _, (_, dropped) = part.popitem(last=False)
             self._held[persistent] -= dropped
 

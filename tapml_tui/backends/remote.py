@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.operands import TensorStore, array_dtype, read_operand
+from tapml_tui.backends.operands import OperandError, TensorStore, array_dtype, read_operand, spec_bytes
 from tapml_tui.backends.protocol import Bytes, Operand
 from tapml_tui.backends.tracker import Tracker
 
@@ -100,7 +100,7 @@ class Session:
                 self.tensors.put(held, tensor, operand.bytes.nbytes, persistent=True)
             elif operand.persistent:
                 self._weights[operand.bytes] = operand.key
-        return inputs, loaded
+        return [_seen_as(tensor, operand) for operand, tensor in zip(operands, inputs, strict=True)], loaded
 
     def forget(self, library: str) -> None:
         """Have a library go up again."""
@@ -204,6 +204,20 @@ class Session:
             if not np.array_equal(back, sent):
                 raise ConnectionError("the device gave back other bytes than it was sent")
         return statistics.median(times[1:])
+
+
+def _seen_as(tensor: Any, operand: Operand) -> Any:
+    """The tensor, or a view of its bytes in the shape and type of the operand.
+
+    Raises:
+        OperandError: If they are not as many bytes.
+    """
+    dtype, shape = operand.spec
+    if tuple(map(int, tensor.shape)) == shape and str(tensor.dtype) == dtype:
+        return tensor
+    if size_of(tensor) != spec_bytes(operand.spec):
+        raise OperandError(f"what is held of {operand.key[:40]} has another size than {dtype} {list(shape)}")
+    return tensor._create_view(shape, dtype)
 
 
 def size_of(tensor: Any) -> int:

@@ -43,7 +43,9 @@ def main() -> None:
             unit = Unit.from_wire(request["unit"])
             limit = output_limit(unit)
             execution.enter(Stage.UPLOAD, quick=True)
-            tensors, execution.bytes_up = store.fetch(operands_from_wire(request["operands"]), load)
+            operands = operands_from_wire(request["operands"])
+            tensors, execution.bytes_up = store.fetch(operands, load)
+            tensors = [operators.seen_as(t, *operand.spec) for operand, t in zip(operands, tensors, strict=True)]
             execution.enter(Stage.RUN)
             outputs = operators.call_unit(unit, tensors, allow=frozenset(request["allow"]), max_output_bytes=limit)
             execution.enter(Stage.FETCH, quick=True)

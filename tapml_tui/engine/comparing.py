@@ -19,15 +19,16 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
-from tapml_tui.engine.liveness import Liveness
-from tapml_tui.engine.operator_facts import choice_of
+from tapml_tui.engine.liveness import Liveness, Unread
+from tapml_tui.engine.operator_facts import Choice, choice_of
 from tapml_tui.engine.promises import keeps
 from tapml_tui.engine.units import Binding, not_comparable, promised
-from tapml_tui.engine.values import Outcome, References, Stored, load
+from tapml_tui.engine.values import Outcome, References, Sample, Stored, load
 from tapml_tui.engine.view import Computed, View
 from trace_format.model import Floor, NodeRef, Value
 
 _Pair: TypeAlias = tuple[np.ndarray, np.ndarray]  # reference, actual
+UNFETCHED = "larger than fetch.limit: it stayed on the device and was not compared"
 NO_OVERRIDES = Overrides()
 EXACT = Floor(0.0, 0.0, "exact")
 
@@ -109,15 +110,41 @@ class Comparer:
             return None, reason
         actual = load(stored)
         reference = self._references.array(value) if promise is None else actual
+        if actual is None and reference is not None:
+            return self._sampled(visit, place, stored, reference, mode)
         if reference is None or actual is None:
-            return None, "larger than fetch.limit: it stayed on the device and was not compared"
+            return None, UNFETCHED
         if promise is not None:
             return keeps(promise, visit.binding.unit, place, actual, list(map(load, inputs)))
         comparison = self._compared(visit, place, (reference, actual), inputs, mode)
         return comparison, comparison.reason
 
+    def _sampled(
+        self, visit: Visit, place: int, stored: Stored, reference: np.ndarray, mode: Mode
+    ) -> tuple[Comparison | None, str]:
+        """How the rows compare that were fetched of an output."""
+        sample = stored.sample
+        got = sample.elements() if sample is not None else None
+        if sample is None or got is None or self._choice(visit, place, mode) is not None:
+            return None, UNFETCHED
+        comparison = self._by_law(visit, place, (sample.of(reference), got), mode, sample)
+        if comparison.worst is not None:
+            worst = sample.place(comparison.worst)
+            reason = comparison.reason.replace(str(list(comparison.worst)), str(list(worst)))
+            comparison = replace(comparison, worst=worst, reason=reason)
+        of = f"{comparison.compared} of {reference.size}"
+        said = f"sampled: {of} agree" if comparison.passed else f"in a sample of {of} elements: {comparison.reason}"
+        return replace(comparison, reason="" if comparison.passed else said), said
+
     def _unhidden(
-        self, visit: Visit, place: int, arrays: _Pair, found: Comparison, judge: Callable[[_Pair], Comparison]
+        self,
+        visit: Visit,
+        place: int,
+        arrays: _Pair,
+        found: Comparison,
+        judge: Callable[[_Pair], Comparison],
+        *,
+        sample: Sample | None = None,
     ) -> Comparison:
         """What is left of a mismatch without the elements that nothing reads."""
         reference, actual = arrays
@@ -126,6 +153,8 @@ class Comparer:
         unread = self._liveness.unread(visit.view.case, NodeRef(visit.node, visit.binding.outputs[place]))
         if unread is None:
             return found
+        if sample is not None:
+            unread = Unread(sample.of(unread.always), sample.of(unread.if_small))
         hidden = unread.hides(reference, actual)
         left = judge((reference, np.where(hidden, reference, actual).astype(actual.dtype)))
         if not left.passed:
@@ -144,10 +173,12 @@ class Comparer:
         return override.words if override is not None and override.ignore else ""
 
     def _compared(self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode) -> Comparison:
-        value = visit.binding.values[place]
         chosen = self._chosen(visit, place, arrays, inputs, mode)
-        if chosen is not None:
-            return chosen
+        return chosen if chosen is not None else self._by_law(visit, place, arrays, mode)
+
+    def _by_law(self, visit: Visit, place: int, arrays: _Pair, mode: Mode, sample: Sample | None = None) -> Comparison:
+        """Element by element; of a `sample`, `arrays` are the rows."""
+        value = visit.binding.values[place]
         floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
@@ -157,7 +188,7 @@ class Comparer:
                 *pair, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict()
             )
 
-        return self._unhidden(visit, place, arrays, judge(arrays), judge)
+        return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands, case = visit.binding.operands, visit.view.case
@@ -170,12 +201,18 @@ class Comparer:
 
         return visit.arithmetic(value, mode, products)
 
+    @staticmethod
+    def _choice(visit: Visit, place: int, mode: Mode) -> Choice | None:
+        """Which values an output of indices chooses from; None for other outputs."""
+        choice = choice_of(visit.binding.unit.calls[0], near=mode is Mode.CHAINED)
+        return choice if choice is not None and choice.output == visit.binding.outputs[place] else None
+
     def _chosen(
         self, visit: Visit, place: int, arrays: _Pair, inputs: Sequence[Stored], mode: Mode
     ) -> Comparison | None:
         """Indices are judged by what they point to in the values that were really there; None for other outputs."""
-        choice = choice_of(visit.binding.unit.calls[0], near=mode is Mode.CHAINED)
-        if choice is None or choice.output != visit.binding.outputs[place]:
+        choice = self._choice(visit, place, mode)
+        if choice is None:
             return None
         values = load(inputs[choice.values])
         if values is None:
@@ -212,7 +249,7 @@ class Comparer:
                 sizes.append((_size(before) if peak is None else peak, _size(now)))
         comparisons: list[Comparison | None] = []
         for place, value in enumerate(visit.binding.values):
-            reference, actual = load(expected.outputs[place]), load(outcome.outputs[place])
+            reference, actual = _side_by_side(expected.outputs[place], outcome.outputs[place])
             skipped = not_comparable(value) or self._ignored(visit, place) or promised(visit.binding, place) is not None
             if reference is None or actual is None or skipped:
                 comparisons.append(None)
@@ -279,6 +316,19 @@ def comparisons_of(result: NodeResult) -> tuple[Comparison, ...]:
     return tuple(output.comparison for output in result.outputs if output.comparison is not None)
 
 
+def _side_by_side(expected: Stored, computed: Stored) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Both as far as they were fetched: whole, or the rows of a sample."""
+    reference, actual = load(expected), load(computed)
+    sample = computed.sample
+    if actual is None and sample is not None:
+        actual = sample.elements()
+        if reference is not None:
+            reference = sample.of(reference)
+        elif expected.sample is not None:
+            reference = expected.sample.elements()
+    return reference, actual
+
+
 def _products(inputs: Sequence[Stored], left: int, right: int) -> float | None:
     """What upstream faults have made alike gives larger products than what is independent: they are computed."""
     rows = load(inputs[left]), load(inputs[right])
@@ -327,4 +377,8 @@ def _result(visit: Visit, outcome: Outcome, comparisons: list[Comparison | None]
             for stored, one in zip(outcome.outputs, comparisons, strict=True)
         ),
         ms=outcome.ms,
+        device=outcome.device,
+        sampled=any(
+            one is not None and stored.bytes is None for one, stored in zip(comparisons, outcome.outputs, strict=True)
+        ),
     )

@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeGuard, TypeVar
 
-from tapml_tui.backends.protocol import Backend, Failed, Stage
+from tapml_tui.backends.protocol import Backend, Executed, Failed, Stage
 from tapml_tui.compare.overrides import Overrides
+from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.forcing import CannotForce, read_forced
+from tapml_tui.engine.gathering import Gatherer
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.store import Label, RunStore
@@ -43,6 +45,7 @@ class Executor:
         bindings: Units of nodes.
         references: The reference run.
         jobs: What is in flight.
+        gatherer: Fetches rows of values that are too large to be fetched.
         overrides: What the user allows instead of the noise floors.
     """
 
@@ -60,6 +63,7 @@ class Executor:
         self.bindings = Bindings(trace)
         self.references = References(trace)
         self.jobs = Jobs(backends, store)
+        self.gatherer = Gatherer(self.jobs, store, fetch_limit)
         self.overrides = overrides
         self._trace = trace
         # A backend that does not say what decides its results is not trusted to be the same one tomorrow.
@@ -105,6 +109,20 @@ class Executor:
             if outputs:
                 return Outcome(digests, outputs)
         return self._store.find(self.label(view, node, backend), binding.unit, digests)
+
+    def lost(self, view: View, binding: Binding, missing: Sequence[int]) -> list[tuple[View, int]]:
+        """Who computes the operands that are missing on a backend; what is known of these is forgotten."""
+        found: dict[tuple[int, int], tuple[View, int]] = {}
+        for index in missing:
+            where, made = view.origin(binding.operands[index])
+            computed = view.producer(binding.operands[index])
+            producer = self.bindings.get(where.case, made.node) if isinstance(made, NodeRef) else None
+            if not isinstance(made, NodeRef) or computed is None or not isinstance(producer, Binding):
+                continue
+            label = self.label(where, made.node, computed.backend)
+            self._store.forget_held(label, producer.unit, computed.inputs)
+            found[where.case, made.node] = where, made.node
+        return list(found.values())
 
     def cases_of(self, graph: Graph) -> list[int]:
         """The cases that this graph was run on."""
@@ -173,31 +191,46 @@ class Executor:
             whole: Whether outputs are fetched whatever their size.
         """
         ahead = self._ahead.pop((view.case, node), None)
-        if reuse:
-            known = self.known(view, node, binding, backend, inputs)
-            if known is not None and not (whole and any(output.bytes is None for output in known.outputs)):
-                return known
+        label = self.label(view, node, backend)
         job = ahead if reuse and not whole and _sent_for(ahead, backend, inputs) else None
+        if reuse and job is None:
+            known = self.known(view, node, binding, backend, inputs)
+            if known is not None and whole and any(output.bytes is None for output in known.outputs):
+                known = yield from self._fetched(label, binding, known)
+            if known is not None:
+                return known
         resent = False
         while True:
             if job is None:
+                limit = 1 << 62 if whole else self._fetch_limit
                 job = self.jobs.send(
                     backend,
-                    binding,
+                    binding.unit,
                     inputs,
-                    self.label(view, node, backend),
-                    fetch_limit=1 << 62 if whole else self._fetch_limit,
+                    label,
+                    fetch_limit=limit,
                     fresh=not reuse,
                     keep=keep,
+                    lane=_lane(view),
                 )
+                self.gatherer.follow(job, label)
             while not job.done:
                 yield job
             if job.outcome is not None:
-                return job.outcome
+                return (yield from self.gatherer.followed(job))
             if resent:
-                reason = "an input above fetch.limit is no longer on the device: fetch it whole, then retry"
-                return Outcome((), failure=Failed(job.request.id, False, Stage.UPLOAD, reason))
+                reason = "an input above fetch.limit is no longer on the device"
+                failure = Failed(job.request.id, False, Stage.UPLOAD, reason, missing=job.missing)
+                return Outcome((), failure=failure)
             job, resent = None, True
+
+    def _fetched(self, label: Label, binding: Binding, known: Outcome) -> Waiting[Outcome | None]:
+        """A known outcome with all of its bytes; None if it has to be executed again for that."""
+        arrays = yield from self.gatherer.whole(label, known)
+        if arrays is None:
+            return None
+        held = [stored.held for stored in known.outputs if stored.held is not None]
+        return self._store.keep(label, known.inputs, Executed(0, tuple(arrays)), held, binding.unit)
 
     def forget_ahead(self) -> None:
         """What was sent ahead is for another view or placement; its results are kept all the same."""
@@ -225,7 +258,11 @@ class Executor:
                 self._ahead[view.case, node] = known
                 return True
         label = self.label(view, node, backend)
-        self._ahead[view.case, node] = self.jobs.send(backend, binding, sources, label, fetch_limit=self._fetch_limit)
+        job = self.jobs.send(
+            backend, binding.unit, sources, label, fetch_limit=self._fetch_limit, lane=_lane(view)
+        )
+        self.gatherer.follow(job, label)
+        self._ahead[view.case, node] = job
         return True
 
     def _foreseen(self, view: View, ref: NodeRef | InputRef, backend: str) -> Operandlike | None:
@@ -248,6 +285,11 @@ class Executor:
                 return Pending(ahead, output) if ahead.backend == backend and not ahead.resend else None
             ahead = ahead.outcome
         return ahead.outputs[output] if ahead.outputs else None
+
+
+def _lane(view: View) -> str:
+    """In a chained run a case stays on one device, where its values are; isolated, any device will do."""
+    return f"case {view.case}" if view.mode is Mode.CHAINED else ""
 
 
 def _sent_for(ahead: Job | Outcome | None, backend: str, inputs: Sequence[Stored]) -> TypeGuard[Job]:

@@ -7,15 +7,17 @@ named by that job's key, without bytes. Backends execute in order, so it is ther
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeAlias
 
-from tapml_tui.backends.protocol import Backend, Execute, Executed, Failed, Operand, Stage
+import numpy as np
+
+from tapml_tui.backends.protocol import Backend, Execute, Executed, Failed, Operand, Stage, TensorSpec, Unit
+from tapml_tui.engine.sampling import Layout
 from tapml_tui.engine.store import Label, RunStore
-from tapml_tui.engine.units import Binding
-from tapml_tui.engine.values import Held, Outcome, Stored
+from tapml_tui.engine.values import Held, Outcome, Sample, Stored
 from trace_format.dtypes import item_size
 
 
@@ -36,7 +38,24 @@ class Pending:
         return outcome.outputs[self.output] if outcome is not None and outcome.outputs else None
 
 
-Operandlike: TypeAlias = Stored | Pending
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A value in another shape and type: the same bytes."""
+
+    value: Stored | Pending
+    spec: TensorSpec
+
+    def operand(self, backend: str) -> Operand:
+        """By the name that the value has."""
+        return replace(self.value.operand(backend), spec=self.spec)
+
+    def now(self) -> Stored | None:
+        """The value itself."""
+        return self.value if isinstance(self.value, Stored) else self.value.now()
+
+
+Operandlike: TypeAlias = Stored | Pending | _Seen
+Into: TypeAlias = Callable[[np.ndarray], Stored]
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +70,9 @@ class Job:
         bytes: Size of the outputs that will be sent back.
         outcome: The answer, once it is there.
         resend: The answer was that operands are missing: send it again, with bytes.
+        missing: Which ones.
+        into: Where its one output goes, if that is not the run.
+        samples: By output, where that stays on the backend: the job that gathers some rows, and which.
     """
 
     backend: str
@@ -60,6 +82,9 @@ class Job:
     bytes: int
     outcome: Outcome | None = None
     resend: bool = False
+    missing: tuple[int, ...] = ()
+    into: Into | None = None
+    samples: dict[int, tuple[Job, Sample]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -90,24 +115,28 @@ class Jobs:
     def send(
         self,
         backend: str,
-        binding: Binding,
+        unit: Unit,
         sources: Sequence[Operandlike],
         label: Label,
         *,
         fetch_limit: int,
         fresh: bool = False,
         keep: bool = True,
+        into: Into | None = None,
+        lane: str = "",
     ) -> Job:
         """Ask a backend to execute a unit.
 
         Args:
             backend: Its id.
-            binding: The unit.
+            unit: What to compute.
             sources: Its inputs.
             label: Whose unit it is.
             fetch_limit: Outputs above this many bytes stay there.
             fresh: Upload every input again, under a name of its own.
             keep: Whether the result can be found again.
+            into: Takes its one output, in place of the run.
+            lane: See `Execute`.
         """
         number = next(self._numbers)
         operands = [source.operand(backend) for source in sources]
@@ -118,20 +147,28 @@ class Jobs:
             ]
         request = Execute(
             id=number,
-            unit=binding.unit,
+            unit=unit,
             operands=tuple(operands),
-            result_keys=tuple(f"job{number}.{i}" for i in range(len(binding.unit.outputs))),
+            result_keys=tuple(f"job{number}.{i}" for i in range(len(unit.outputs))),
             label=label.node,
-            kernel=label.kernel,
+            kernel=label.kernel if into is None else None,
             fetch_limit=fetch_limit,
             fresh=fresh,
+            lane=lane,
         )
-        sizes = (math.prod(spec.shape) * item_size(spec.dtype) for spec in binding.unit.outputs)
+        sizes = (math.prod(spec.shape) * item_size(spec.dtype) for spec in unit.outputs)
         expected = sum(size for size in sizes if size <= fetch_limit)
-        job = Job(backend, request, tuple(sources), label if keep else None, expected)
+        job = Job(backend, request, tuple(sources), label if keep and into is None else None, expected, into=into)
         self._flying[number] = job
         self._backends[backend].execute(request)
         return job
+
+    def gather(
+        self, backend: str, value: Stored | Pending, layout: Layout, numbers: Stored, *, label: Label, into: Into
+    ) -> Job:
+        """Ask a backend for the rows `numbers` of a value that it holds."""
+        unit = layout.gather(numbers.spec.shape[0])
+        return self.send(backend, unit, (_Seen(value, layout.words), numbers), label, fetch_limit=1 << 62, into=into)
 
     def answer(self, reply: Executed | Failed) -> Job | None:
         """Take an answer; the job that it ends, or None if nobody waits for it any more.
@@ -142,10 +179,11 @@ class Jobs:
         job = self._flying.pop(reply.id, None)
         if job is None:
             return None
-        sources = [source.now() if isinstance(source, Pending) else source for source in job.sources]
+        sources = [source if isinstance(source, Stored) else source.now() for source in job.sources]
         inputs = tuple(source.digest for source in sources if source is not None)
         if len(inputs) < len(sources) or (isinstance(reply, Failed) and reply.missing):
             job.resend = True
+            job.missing = reply.missing if isinstance(reply, Failed) else ()
         elif isinstance(reply, Failed):
             job.outcome = Outcome(inputs, failure=reply)
             if job.label is not None:
@@ -153,9 +191,13 @@ class Jobs:
         elif len(reply.outputs) != len(job.request.unit.outputs):
             failure = Failed(reply.id, False, Stage.RUN, f"gave {len(reply.outputs)} outputs")
             job.outcome = Outcome(inputs, failure=failure)
+        elif job.into is not None:
+            job.outcome = Outcome(inputs, tuple(job.into(array) for array in reply.outputs if array is not None))
         else:
             held = [Held(job.backend, key) for key in job.request.result_keys]
             job.outcome = self._store.keep(job.label, inputs, reply, held, job.request.unit)
+        if job.outcome is not None and reply.device:
+            job.outcome = replace(job.outcome, device=reply.device)
         return job
 
     def abandon(self) -> set[str]:

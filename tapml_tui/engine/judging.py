@@ -41,25 +41,46 @@ class Judge:
         )
 
     def visit(self, view: View, node: int, *, retry: bool = False, whole: bool = False) -> Waiting[None]:
-        """Execute a node, whose producers are fresh, where it is placed, and commit its result."""
+        """Execute a node, whose producers are fresh, where it is placed, and commit its result.
+
+        What a backend lost that it held alone, with a connection or for want of room, is computed again first.
+        """
+        waiting, again = [(view, node)], 0
+        while waiting:
+            where, current = waiting[-1]
+            this = where is view and current == node
+            last = again > len(view.graph)
+            lost = yield from self._visit(where, current, retry=retry and this, whole=whole and this, last=last)
+            if not lost:
+                waiting.pop()
+            again += len(lost)
+            waiting += lost
+
+    def _visit(
+        self, view: View, node: int, *, retry: bool, whole: bool, last: bool
+    ) -> Waiting[Sequence[tuple[View, int]]]:
+        """The nodes that have to be executed again before this one can be: none if this one is done, or `last`."""
         binding, backend = self._executor.bindings.get(view.case, node), view.placement.of(node)
         if isinstance(binding, Unbound):
             self._skip(view, node, binding.reason)
-            return
+            return ()
         if backend == REFERENCE:
             self._force(view, node, binding)
-            return
+            return ()
         if not executed(binding, view.mode):
             self._skip(view, node, next(filter(None, map(not_comparable, binding.values))))
-            return
+            return ()
         yield from self._bring(view, binding, backend)
         inputs = self._executor.inputs(view, binding)
         if any(stored is None for stored in inputs):
             self._skip(view, node, "one of its inputs was not recorded, and nothing computes it")
-            return
+            return ()
         known = tuple(stored for stored in inputs if stored is not None)
         visit = Visit(view, node, binding, backend, known, retry, whole)
         outcome = yield from self._executor.obtain(view, node, binding, backend, known, reuse=not retry, whole=whole)
+        lost = () if last or outcome.failure is None else self._executor.lost(view, binding, outcome.failure.missing)
+        if lost:
+            return lost
         if outcome.failure is not None:
             status = Status.UNSUPPORTED if outcome.failure.unsupported else Status.ERROR
             yield from self._replace(visit, _broken(visit, outcome.failure, status))
@@ -68,10 +89,12 @@ class Judge:
             self._commit(visit, result, outcome.outputs)
         else:
             result = yield from self._judge_chained(visit, outcome)
-            if [output.spec for output in outcome.outputs] == list(binding.unit.outputs):
+            fits = [output.spec for output in outcome.outputs] == list(binding.unit.outputs)
+            if fits and result.status is not Status.ERROR:  # what nobody can vouch for is handed to nobody
                 self._commit(visit, result, outcome.outputs)
             else:
                 yield from self._replace(visit, result)
+        return ()
 
     def _bring(self, view: View, binding: Binding, backend: str) -> Waiting[None]:
         """Fetch inputs that were too large to fetch, where another backend needs them."""
@@ -201,8 +224,12 @@ class Judge:
             reason = f"the first run gave a wrong result, the second none: {again.failure.reason}"
             return replace(result, status=Status.ERROR, reason=reason, detail=again.failure.detail)
         for place, (first, second) in enumerate(zip(outcome.outputs, again.outputs, strict=True)):
-            if first.bytes is None or second.named or promised(visit.binding, place) is not None:
-                continue  # it was not fetched, so it was not judged either; or its bits mean nothing
+            if promised(visit.binding, place) is not None:
+                continue  # its bits mean nothing
+            if first.sample is not None and second.sample is not None:
+                first, second = first.sample.words, second.sample.words
+            if first.bytes is None or second.named:
+                continue  # it was not fetched, so it was not judged either
             array = load(first)
             content = (
                 hashlib.sha256(raw_bytes(array)).hexdigest() if array is not None and first.named else first.digest
@@ -295,4 +322,5 @@ def _broken(visit: Visit, failure: Failed, status: Status) -> NodeResult:
         operator = printable(unit.calls[0].op.removeprefix("aten.").removesuffix(".default"), limit=80)
         dtypes = ", ".join(dict.fromkeys(spec.dtype for spec in unit.inputs)) or "no tensor"
         reason = f"TVM cannot compile {operator} on {dtypes}: {reason.rstrip(' :;')}"
-    return NodeResult(visit.node, visit.backend, status, reason=reason, detail=failure.detail, stage=failure.stage)
+    where = {"stage": failure.stage, "device": failure.device}
+    return NodeResult(visit.node, visit.backend, status, reason=reason, detail=failure.detail, **where)

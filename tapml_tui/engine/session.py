@@ -101,6 +101,11 @@ class Session:
         return self.answers.now(self.views.get(self.view.case, Mode.CHAINED))
 
     @property
+    def fetching(self) -> tuple[int, int] | None:
+        """(done, total) pieces of a large value that is being fetched."""
+        return self._executor.gatherer.progress
+
+    @property
     def cursor(self) -> int:
         """Next node to execute; the number of nodes at the end."""
         return self.cursors.get(self.view.case, 0)

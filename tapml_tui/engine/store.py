@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import platformdirs
 
 from tapml_tui.backends.protocol import Bytes, Executed, Failed, TensorSpec, Unit
-from tapml_tui.engine.values import Held, Outcome, Stored, raw_bytes, spec_of
-from trace_format import CannotOpen, Run, RunLocked, Trace, TraceError, WrongBase, open_run
+from tapml_tui.engine.values import Held, Outcome, Sample, Stored, raw_bytes, spec_of
+from trace_format import CannotOpen, DiskFull, Run, RunLocked, Trace, TraceError, WrongBase, open_run
 from trace_format.model import RunOutput, RunRecord
 
 NAMES = 100
@@ -60,6 +61,8 @@ class RunStore:
         self._fetch_limit = fetch_limit
         self._old = frozenset() if reuse else frozenset(record.key for record in run.records())
         self._held: dict[str, Sequence[Held]] = {}
+        self._aside: IO[bytes] | None = None
+        self._samples: dict[str, Sample] = {}  # by the name of what they are of
 
     def find(self, label: Label, unit: Unit, inputs: Sequence[str]) -> Outcome | None:
         """What the execution gave when it was last done; None if that is not known, or it failed."""
@@ -116,6 +119,31 @@ class RunStore:
             )
         return self._outcome(record, None).outputs[0]
 
+    def aside(self, array: np.ndarray) -> Stored:
+        """Keep a value beside the run, in a file that goes away with the session.
+
+        Raises:
+            DiskFull: If there is no room.
+        """
+        data = raw_bytes(array)
+        try:
+            if self._aside is None:
+                self._aside = tempfile.NamedTemporaryFile(prefix="tapml-tui-", suffix=".rows")  # noqa: SIM115
+            place = Bytes(self._aside.name, self._aside.seek(0, 2), data.nbytes)
+            self._aside.write(data)
+            self._aside.flush()
+        except OSError as error:
+            raise DiskFull(f"a sample cannot be written down: {error.strerror}") from None
+        return Stored(hashlib.sha256(data).hexdigest(), spec_of(array), place)
+
+    def remember(self, stored: Stored, sample: Sample) -> None:
+        """Keep a sample of a tensor for those who look that up again."""
+        self._samples[stored.digest] = sample
+
+    def forget_held(self, label: Label, unit: Unit, inputs: Sequence[str]) -> None:
+        """What a backend held of this execution is there no more: it has to be executed again."""
+        self._held.pop(label.key(unit, inputs), None)
+
     def note_failure(self, label: Label, inputs: tuple[str, ...], failed: Failed, unit: Unit) -> None:
         """Write down that an execution failed. It is not looked up again: the next one may succeed."""
         record = RunRecord(
@@ -139,7 +167,8 @@ class RunStore:
             large = place is None or place.nbytes > self._fetch_limit
             name = _named(record.key, i) if output.digest is None or large else output.digest.hex()
             copy = held[i] if held is not None else None
-            outputs.append(Stored(name, TensorSpec(output.dtype, output.shape), place, copy, named=large))
+            spec = TensorSpec(output.dtype, output.shape)
+            outputs.append(Stored(name, spec, place, copy, named=large, sample=self._samples.get(name)))
         return Outcome(record.inputs, tuple(outputs), identity=record.stage == IDENTITY)
 
     @property
@@ -155,6 +184,8 @@ class RunStore:
     def close(self) -> None:
         """Let the file go."""
         self._run.close()
+        if self._aside is not None:
+            self._aside.close()
         if self._folder is not None:
             self._folder.cleanup()
 

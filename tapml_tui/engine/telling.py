@@ -33,7 +33,7 @@ def snapshot_of(
         cursor=session.cursor,
         running=running,
         activity=_activity(session, compiling),
-        progress=session.progress,
+        progress=session.fetching or session.progress,
         counts=Counts(
             nodes=len(session.view.table),
             passed=counts[Status.PASSED],
@@ -55,7 +55,8 @@ def snapshot_of(
 def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
     """One line: the node under way, and how far compiling is."""
     running = [session.activity] if session.activity else []
-    running += [session.view.graph.node_id(session.node)] if session.node is not None else []
+    if session.node is not None:
+        running.append(f"{'fetching ' if session.fetching else ''}{session.view.graph.node_id(session.node)}")
     return ", ".join([*running, *(f"compiling {one.done}/{one.total}" for one in compiling if one.done < one.total)])
 
 

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from tapml_tui.backends.protocol import Bytes, Failed, Operand, TensorSpec
+from tapml_tui.engine.sampling import Layout, Numbers
 from trace_format import FileChanged, Trace
 from trace_format.dtypes import numpy_dtype
 from trace_format.model import InputKind, InputRef, NodeRef, Value
+
+
+class Sample(NamedTuple):
+    """Some rows of a tensor that was not fetched.
+
+    Attributes:
+        layout: How its elements lie in rows.
+        rows: Numbers of those that are fetched, ascending.
+        words: Their bytes, as `Layout.elements` reads them.
+    """
+
+    layout: Layout
+    rows: Numbers
+    words: Stored
+
+    def elements(self) -> np.ndarray | None:
+        """The rows, (rows, width); None if only their digest was kept."""
+        words = load(self.words)
+        return self.layout.elements(words) if words is not None else None
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The same rows of another tensor of this shape."""
+        return np.asarray(array.reshape(self.layout.count, self.layout.width)[self.rows])
+
+    def place(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """The index in the tensor of an element of the sample."""
+        row, column = index
+        flat = int(self.rows[row]) * self.layout.width + column
+        return tuple(int(i) for i in np.unravel_index(flat, self.layout.spec.shape))
 
 
 class Held(NamedTuple):
@@ -32,6 +62,7 @@ class Stored:
         held: Where a copy may still be.
         persistent: A parameter or buffer.
         named: Whether `digest` is such a name.
+        sample: Some of its rows, where its bytes were not fetched.
     """
 
     digest: str
@@ -40,6 +71,7 @@ class Stored:
     held: Held | None = None
     persistent: bool = False
     named: bool = False
+    sample: Sample | None = field(default=None, compare=False, repr=False)
 
     def operand(self, backend: str) -> Operand:
         """This tensor as an input of a unit on `backend`: by the name that it has there."""
@@ -64,6 +96,7 @@ class Outcome:
         failure: Why there are none.
         ms: Time of the execution, 0 if it was looked up.
         identity: The operator hands its input on.
+        device: Which of several devices did it, "" if it was looked up.
     """
 
     inputs: tuple[str, ...]
@@ -71,6 +104,7 @@ class Outcome:
     failure: Failed | None = None
     ms: float = 0.0
     identity: bool = False
+    device: str = ""
 
 
 def raw_bytes(array: np.ndarray) -> memoryview:

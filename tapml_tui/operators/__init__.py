@@ -4,7 +4,7 @@ Needs torch: imported by `tapml_tui.carve` and by the worker processes, by nobod
 """
 
 from tapml_tui.operators.call import CallRefused, OutputTooLarge, call_unit, flat_outputs
-from tapml_tui.operators.dtypes import dtype_name, from_numpy, numpy_dtype, to_numpy, torch_dtype
+from tapml_tui.operators.dtypes import dtype_name, from_numpy, numpy_dtype, seen_as, to_numpy, torch_dtype
 from tapml_tui.operators.registry import OperatorRefused, operator_name, resolve
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "numpy_dtype",
     "operator_name",
     "resolve",
+    "seen_as",
     "to_numpy",
     "torch_dtype",
 ]

@@ -121,3 +121,16 @@ def from_numpy(array: np.ndarray, dtype: str | None = None) -> torch.Tensor:
     if array.nbytes == 0:  # frombuffer refuses empty buffers
         return torch.empty(array.shape, dtype=target)
     return torch.frombuffer(array.reshape(-1).view(np.uint8), dtype=target).reshape(array.shape)
+
+
+def seen_as(tensor: torch.Tensor, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """The same bytes as a tensor of another dtype and shape; the tensor itself where that is what it is.
+
+    Raises:
+        ValueError: As `torch_dtype`.
+        RuntimeError: If they are not as many bytes.
+    """
+    wanted = torch_dtype(dtype)
+    if tensor.dtype is wanted and tensor.shape == shape:
+        return tensor
+    return tensor.contiguous().reshape(-1).view(wanted).reshape(shape)

@@ -28,6 +28,7 @@ from tapml_tui.backends.protocol import (
     Unit,
     UnitInput,
 )
+from tapml_tui.engine.sampling import layout_of, sampled_rows
 from tests.backends.driver import Driver, descendants, spec, unary, unit
 
 X, Y = UnitInput(0), UnitInput(1)
@@ -169,6 +170,22 @@ class Contract:
         assert reply.outputs == (None,)
         kept = driver.run(CASES["softmax"][0], Operand("kept", spec(F32), None))
         assert isinstance(kept, Executed)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "bool", "int64"])
+    def test_rows_of_what_is_held_are_gathered_where_it_lies(self, driver: Driver, dtype: str) -> None:
+        """A sample is what the same rows of the whole value are, bit by bit."""
+        like = (np.arange(77 * 9).reshape(77, 9) % 5).astype(getattr(ml_dtypes, dtype, None) or dtype)
+        wanted = unit("aten.flip.default", [X, (0,)], [spec(like)], [spec(like)])
+        key = f"rows of {dtype}"
+        kept = driver.run(wanted, like, fetch_limit=1, result_keys=(key,))
+        assert isinstance(kept, Executed) and kept.outputs == (None,)
+        (whole,) = driver.outputs(wanted, like)
+        layout = layout_of(spec(like))
+        rows = sampled_rows(layout, 10 * layout.row_bytes)
+        assert 1 < len(rows) < 77
+        (words,) = driver.outputs(layout.gather(len(rows)), Operand(key, layout.words, None), rows)
+        assert words is not None and whole is not None
+        np.testing.assert_array_equal(layout.elements(words).view(np.uint8), whole[rows].view(np.uint8))
 
     @pytest.mark.parametrize(
         "place",

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import TracebackType
 
 _PIECE = 1 << 16
+_THROTTLED = 20_000  # bytes per second
 
 
 class Way(StrEnum):
@@ -27,6 +28,7 @@ class Fault(StrEnum):
     STALL = "stall"  # nothing comes through any more, this way
     CORRUPT = "corrupt"  # one byte is another one
     DELAY = "delay"  # a pause, then on as before
+    THROTTLE = "throttle"  # for that pause, hardly anything comes through
 
 
 @dataclass
@@ -58,6 +60,7 @@ class MisbehavingProxy:
         self.turns = 0
         self.port = 0
         self._last = Way.DOWN
+        self._open: set[asyncio.StreamWriter] = set()
         self._server_port = server_port
         self._plan: Plan | None = None
         self._started = threading.Event()
@@ -76,6 +79,15 @@ class MisbehavingProxy:
     def plan(self, plan: Plan | None) -> None:
         """Have something happen; None: no more."""
         self._loop.call_soon_threadsafe(setattr, self, "_plan", plan)
+
+    def cut(self) -> None:
+        """Reset every connection now."""
+
+        def abort() -> None:
+            for end in self._open:
+                end.transport.abort()
+
+        self._loop.call_soon_threadsafe(abort)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -99,9 +111,11 @@ class MisbehavingProxy:
             writer.transport.abort()
             return
         ends = (writer, far_writer)
+        self._open.update(ends)
         up = asyncio.ensure_future(self._forward(Way.UP, reader, far_writer, ends))
         down = asyncio.ensure_future(self._forward(Way.DOWN, far_reader, writer, ends))
         await asyncio.wait((up, down), return_when=asyncio.ALL_COMPLETED)
+        self._open.difference_update(ends)
         for end in ends:
             with contextlib.suppress(OSError, RuntimeError):
                 end.close()
@@ -146,6 +160,9 @@ class MisbehavingProxy:
                                 data = bytes(wrong)
                             case Fault.DELAY:
                                 await asyncio.sleep(plan.pause)
+                            case Fault.THROTTLE:
+                                self._loop.call_later(plan.pause, setattr, self, "rate", self.rate)
+                                self.rate = _THROTTLED
                 if not stalled:
                     queue.put_nowait((self._loop.time() + self.latency, data))
         except OSError:

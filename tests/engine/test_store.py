@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tapml_tui.engine.commands import FetchWhole, Mode, RunNodes, SetMode, Verb
+from tapml_tui.engine.commands import Mode, RunNodes, SetMode, Verb
 from tapml_tui.engine.events import StopReason
 from tests.engine.numpy_backend import NumpyBackend
 from tests.engine.toys import Driver, mlp
@@ -110,18 +110,6 @@ def test_a_torn_tail_costs_only_what_was_torn(tmp_path: Path) -> None:
     with Driver(open_trace(path), both()) as driver:
         assert driver.step(Verb.CONTINUE).counts.passed == 9
         assert len(driver.target.executed) == 1
-
-
-def test_large_outputs_stay_until_they_are_asked_for(tmp_path: Path) -> None:
-    with Driver(mlp(size=16).write(tmp_path / "t.trace"), fetch_limit=100) as driver:
-        end = driver.step(Verb.CONTINUE)
-        assert end.counts.not_run == 9 and len(driver.target.executed) == 9
-        assert "fetch.limit" in driver.engine.result(0).reason
-        assert driver.engine.actual(4, 0) is None
-        fetched = driver.do(FetchWhole(4))
-        assert fetched.counts.passed == 1 and driver.engine.actual(4, 0).shape == (16, 16)
-        # Fetching it later changes nothing for those who have used it.
-        assert not driver.engine.table.flags.any()
 
 
 def test_inputs_that_the_device_lost_are_uploaded_again(tmp_path: Path) -> None:
