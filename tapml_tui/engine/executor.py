@@ -258,9 +258,7 @@ class Executor:
                 self._ahead[view.case, node] = known
                 return True
         label = self.label(view, node, backend)
-        job = self.jobs.send(
-            backend, binding.unit, sources, label, fetch_limit=self._fetch_limit, lane=_lane(view)
-        )
+        job = self.jobs.send(backend, binding.unit, sources, label, fetch_limit=self._fetch_limit, lane=_lane(view))
         self.gatherer.follow(job, label)
         self._ahead[view.case, node] = job
         return True

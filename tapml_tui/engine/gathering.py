@@ -50,8 +50,8 @@ class Gatherer:
                 self._store.remember(job.outcome.outputs[output], sample._replace(words=kept))
             return kept
 
-        value = Pending(job, output)
-        following = self._jobs.gather(job.backend, value, sample.layout, sample.words, label=label, into=into)
+        value, lane = Pending(job, output), job.request.lane
+        following = self._jobs.gather(job.backend, value, sample, label=label, into=into, lane=lane)
         job.samples[output] = following, sample
 
     def followed(self, job: Job) -> Generator[Job, None, Outcome]:
@@ -110,8 +110,9 @@ class Gatherer:
                 array[first : first + count] = layout.elements(words)
                 return _WRITTEN
 
-            numbers = self._store.aside(np.arange(first, first + count, dtype=np.int32))
-            job = self._jobs.gather(stored.held.backend, stored, layout, numbers, label=label, into=into)
+            rows = np.arange(first, first + count, dtype=np.int32)
+            piece = Sample(layout, rows, self._store.aside(rows))
+            job = self._jobs.gather(stored.held.backend, stored, piece, label=label, into=into)
             while not job.done:
                 yield job
             if job.outcome is None or job.outcome.failure is not None:

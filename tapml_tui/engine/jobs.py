@@ -15,7 +15,6 @@ from typing import TypeAlias
 import numpy as np
 
 from tapml_tui.backends.protocol import Backend, Execute, Executed, Failed, Operand, Stage, TensorSpec, Unit
-from tapml_tui.engine.sampling import Layout
 from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.values import Held, Outcome, Sample, Stored
 from trace_format.dtypes import item_size
@@ -164,11 +163,12 @@ class Jobs:
         return job
 
     def gather(
-        self, backend: str, value: Stored | Pending, layout: Layout, numbers: Stored, *, label: Label, into: Into
+        self, backend: str, value: Stored | Pending, sample: Sample, *, label: Label, into: Into, lane: str = ""
     ) -> Job:
-        """Ask a backend for the rows `numbers` of a value that it holds."""
-        unit = layout.gather(numbers.spec.shape[0])
-        return self.send(backend, unit, (_Seen(value, layout.words), numbers), label, fetch_limit=1 << 62, into=into)
+        """Ask a backend for rows of a value that it holds: `sample.words` are their numbers."""
+        sources = (_Seen(value, sample.layout.words), sample.words)
+        unit = sample.layout.gather(len(sample.rows))
+        return self.send(backend, unit, sources, label, fetch_limit=1 << 62, into=into, lane=lane)
 
     def answer(self, reply: Executed | Failed) -> Job | None:
         """Take an answer; the job that it ends, or None if nobody waits for it any more.
