@@ -216,7 +216,8 @@ class TargetBackend(ActingBackend):
 
     def _seat_for(self, request: Execute) -> Seat | None:
         """The device that is to execute it; None if it has to wait for one."""
-        known = self._did.get(request.label) if request.fresh else self._lanes.get(request.lane)
+        bound = request.fresh or any(operand.bytes is None for operand in request.operands)
+        known = self._lanes.get(request.lane) or (self._did.get(request.label) if bound else None)
         if known is not None and known.link.connected:
             return known if len(known.sent) < self._most else None
         free = [seat for seat in self._seats if seat.link.connected and len(seat.sent) < self._most]

@@ -133,6 +133,7 @@ class NodeResult:
         stage: Where it broke, "" if it did not.
         override: What the user allows instead of the noise floor, in words, "" if nothing was allowed.
         finding: What kind of wrong it is, where the kernel itself is wrong.
+        device: Which of several devices did it, "" if there is no choice.
     """
 
     node: int
@@ -150,6 +151,7 @@ class NodeResult:
     stage: str = ""
     override: str = ""
     finding: Finding | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tapml_tui.backends.process import WorkerProcess
 from tests.backends.driver import wait_until
 
 KEY = "bench"
+_LISTENS = "0A"
 
 
 @contextmanager
@@ -68,4 +69,5 @@ def tvm_program(name: str, port: int, *arguments: str) -> Iterator[subprocess.Po
 
 def listens(port: int) -> bool:
     """Whether somebody listens at a port of loopback, without knocking there."""
-    return any(f"0100007F:{port:04X}" in line.split()[1:2] for line in Path("/proc/net/tcp").read_text().splitlines())
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    return any(line.split()[1:4:2] == [f"0100007F:{port:04X}", _LISTENS] for line in lines)
