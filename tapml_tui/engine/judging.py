@@ -322,5 +322,12 @@ def _broken(visit: Visit, failure: Failed, status: Status) -> NodeResult:
         operator = printable(unit.calls[0].op.removeprefix("aten.").removesuffix(".default"), limit=80)
         dtypes = ", ".join(dict.fromkeys(spec.dtype for spec in unit.inputs)) or "no tensor"
         reason = f"TVM cannot compile {operator} on {dtypes}: {reason.rstrip(' :;')}"
-    where = {"stage": failure.stage, "device": failure.device}
-    return NodeResult(visit.node, visit.backend, status, reason=reason, detail=failure.detail, **where)
+    return NodeResult(
+        visit.node,
+        visit.backend,
+        status,
+        reason=reason,
+        detail=failure.detail,
+        stage=failure.stage,
+        device=failure.device,
+    )
