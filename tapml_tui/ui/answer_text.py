@@ -31,6 +31,16 @@ def short(answer: Answer | None, width: int) -> Line:
     return [*line, (lines.shorten(words, max(width - lines.length(line), 6)), style)]
 
 
+def sentence(answer: Answer) -> str:
+    """What to say where a run has come to the end; "" if nothing was judged, or sides changed since."""
+    if answer.stale or answer.passed is None:
+        return ""
+    (_, _), (_, _), (measure, _) = short(answer, 200)
+    if answer.passed:
+        return f"the answer holds: {measure}"
+    return f"the answer is wrong: {measure}. ] shows the guilty, B proves who breaks it"
+
+
 def full(answer: Answer, width: int) -> list[Line]:
     """Every output with what it was judged as, its measures and their thresholds."""
     content: list[Line] = []

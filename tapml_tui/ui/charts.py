@@ -75,9 +75,14 @@ def histogram(decades: Mapping[int, int], width: int, rows: int, *, equal: int, 
     span = range(first, last + 1)
     most = max(math.log10(count) + 1 for count in counts.values())
     marked = math.floor(math.log10(allowed)) if allowed > 0 else None
-    if rows >= max(TALL_FROM, len(span) + 1):
+    # What is far below the floor shares one line where there is no room for all.
+    lowest = max(first, last - rows + 2)
+    if rows >= TALL_FROM and (lowest == first or (marked is not None and lowest < marked)):
+        below = sum(count for decade, count in counts.items() if decade <= lowest)
+        most = max(most, math.log10(max(below, 1)) + 1)
         heading: Line = [("elements by |error|", theme.DIM), (f"   {equal:,} are equal" if equal else "", theme.DIM)]
-        return [heading, *(_decade(decade, counts.get(decade, 0), width, most, marked) for decade in span)]
+        content = [heading, _decade(lowest, below, width, most, marked, sign="≤" if lowest > first else "")]
+        return content + [_decade(at, counts.get(at, 0), width, most, marked) for at in range(lowest + 1, last + 1)]
     bars: Line = []
     for decade in span:
         count = counts.get(decade, 0)
@@ -89,11 +94,11 @@ def histogram(decades: Mapping[int, int], width: int, rows: int, *, equal: int, 
     return [[("|error| ", theme.DIM), (f"1e{first:+03d} ", theme.DIM), *bars, (f" 1e{last + 1:+03d}", theme.DIM)]]
 
 
-def _decade(decade: int, count: int, width: int, most: float, marked: int | None) -> Line:
-    """One line of a tall histogram."""
+def _decade(decade: int, count: int, width: int, most: float, marked: int | None, *, sign: str = "") -> Line:
+    """One line of a tall histogram; with a sign before it, of that decade and those below."""
     number, tail = f" {count:,}" if count else "", " ← floor" if decade == marked else ""
     room = max(width - 7 - len(number) - len(tail), 4)
     filled = math.ceil((math.log10(count) + 1) / most * room) if count else 0
     style = theme.FAILED if marked is not None and decade > marked else theme.PASSED
-    label = (f"1e{decade:+03d}  ", theme.DIM)
+    label = (f"{sign}1e{decade:+03d}".ljust(7), theme.DIM)
     return lines.cut([label, ("█" * filled, style), (number, theme.TEXT), (tail, theme.DIM)], width)

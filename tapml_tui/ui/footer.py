@@ -9,7 +9,7 @@ import numpy as np
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.table import STATUSES
-from tapml_tui.ui import actions, lines, numbers, theme
+from tapml_tui.ui import actions, answer_text, lines, numbers, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import WORDS
 
@@ -35,6 +35,9 @@ def answer(engine: Engine, words: str, ran: tuple[int, int], width: int) -> Line
     text = words or snapshot.message
     if snapshot.stopped is StopReason.INTERRUPTED and not words and text:
         text += ": results so far are kept, n and c go on"
+    if not words and snapshot.stopped is StopReason.END and snapshot.answer is not None:
+        text = "; ".join(part for part in (answer_text.sentence(snapshot.answer), text) if part)
+        wrong = snapshot.answer.passed is False
     if not text and ran[0] < ran[1]:
         text, wrong = _of_step(engine, *ran)
     return lines.cut([(" " + text, theme.UNSUPPORTED if wrong else theme.TEXT)], width)

@@ -34,8 +34,7 @@ async def test_every_key_that_works_everywhere_gets_an_answer(
             await d.press(action.keys.split(",")[0])
         else:
             await d.app.debugger.run_action(action.name)
-        await d.pilot.pause(0.1)
-        assert d.text != shown or d.app.focused is not focused, "the key was swallowed"
+        await d.until(lambda: d.text != shown or d.app.focused is not focused)  # else the key was swallowed
 
 
 async def test_a_step_says_what_became_of_it(debugging: Start) -> None:
@@ -57,6 +56,22 @@ async def test_a_step_over_a_fold_says_how_many_of_each(debugging: Start) -> Non
         await d.press("n")
         await d.at(3)
         assert d.message == "1 passed, 2 failed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({}, "the answer holds: "),
+        ({"layers.1/aten.add.Tensor#0": half_zero}, "] shows the guilty, B proves who breaks it"),
+    ],
+    ids=["right", "wrong"],
+)
+async def test_the_end_of_a_run_says_whether_the_answer_holds(
+    debugging: Start, fault: dict[str, Any], said: str
+) -> None:
+    async with debugging(faults=fault) as d:
+        await d.press(*("c",) * (1 + len(fault)))
+        await d.until(lambda: said in d.message)
 
 
 async def test_a_switch_its_undo_a_mode_and_a_case_say_what_they_did(debugging: Start) -> None:

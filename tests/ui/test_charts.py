@@ -55,5 +55,13 @@ def test_a_tall_histogram_says_how_many_and_where_the_floor_is() -> None:
     assert len({len(line) <= 55 for line in drawn}) == 1
 
 
+def test_what_is_far_below_the_floor_shares_a_line_where_there_is_no_room() -> None:
+    counts = dict.fromkeys(range(-14, 1), 10)
+    drawn = text_of(charts.histogram(counts, 55, 9, equal=0, allowed=3e-6)).splitlines()
+    assert len(drawn) == 9 and drawn[1].startswith("≤1e-07") and drawn[1].rstrip().endswith(" 80")
+    assert drawn[2].rstrip().endswith("← floor") and drawn[-1].startswith("1e+00 ")
+    assert len(charts.histogram(counts, 55, 9, equal=0, allowed=3e-10)) == 1, "the floor itself is to be seen"
+
+
 def test_where_nothing_differs_there_is_no_histogram() -> None:
     assert charts.histogram({}, 40, 30, equal=5, allowed=1.0) == []

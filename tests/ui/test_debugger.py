@@ -184,7 +184,9 @@ async def test_brackets_go_to_the_guilty_first_then_to_what_inherited(debugging:
         assert d.tree.node == 8 and "the last of 5" in d.message
         await d.press("[", "[", "[")
         assert d.tree.node == 7
-        d.tree.select_node(5)
+        d.tree.select_node(8)  # where a run ends: a mismatch that was not walked to
+        await d.press("]")
+        assert d.tree.node == 4, "below there is none: the first of the guilty"
         d.tree.select_node(3)
         await d.press("[")
         assert d.tree.node == 7, "above there is none: the last of the guilty"

@@ -16,6 +16,7 @@ class Finding(Asks):
     """The actions of the group "Find"."""
 
     searched = ""
+    _walked: int | None = None  # the mismatch that was gone to last
 
     def action_mismatch_previous(self) -> None:
         """Select the mismatch before, in the order of `action_mismatch_next`."""
@@ -33,12 +34,15 @@ class Finding(Asks):
         if not order:
             self.say("No mismatch: nothing has failed so far.")
             return
-        at = order.index(tree.node) if tree.node in order else self._between(order, len(local), step)
+        node = tree.node
+        walking = node == self._walked or not len(local) or node in local
+        at = order.index(node) if node in order and walking else self._between(order, len(local), step)
         number = at + step
         if not 0 <= number < len(order):
             self.say(f"That was the {'last' if step > 0 else 'first'} of {len(order)} mismatches.")
             return
-        tree.select_node(order[number])
+        self._walked = order[number]
+        tree.select_node(self._walked)
         kind = f"LOCAL {number + 1} of {len(local)}" if number < len(local) else "not LOCAL"
         self.say(f"Mismatch {number + 1} of {len(order)}: {kind}.")
 

@@ -63,6 +63,7 @@ def content(scope: str, width: int) -> list[Line]:
         ("R", theme.TEXT, "forced: hands on its recorded value, or what a file says"),
         ("~", theme.STALE, "stale: a side changed upstream since it was computed"),
         ("◐", theme.PASSED, "a path that has been executed in part"),
+        ("5»", theme.DIM, "so many levels deep: there is no room to draw them"),
     ):
         text += _entry(mark, style, words, width)
     for status, words in STATUS_WORDS:
