@@ -11,9 +11,9 @@ from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.end_to_end import Kind, OutputVerdict, guess_kind, judge_output
 from tapml_tui.engine.units import Binding, Bindings, not_comparable
 from tapml_tui.engine.values import References, load
-from tapml_tui.engine.view import View
+from tapml_tui.engine.view import View, output_nodes, outputs_of
 from trace_format import Trace, TraceError
-from trace_format.model import NodeRef, OutputKind
+from trace_format.model import NodeRef
 
 _KEPT = 64
 
@@ -74,7 +74,7 @@ class Answers:
         """The answer of a chained view; the last one, stale, where its outputs are to be computed again."""
         if view.mode is not Mode.CHAINED:
             return None
-        nodes = output_nodes(view)
+        nodes = output_nodes(view.graph)
         if nodes and all(view.fresh(node) for node in nodes):
             self._last[view.case] = self.judge(view)
             return self._last[view.case]
@@ -87,7 +87,7 @@ class Answers:
         return Answer(tuple(self._outputs(view, graph)))
 
     def _outputs(self, view: View, graph: int) -> Iterator[OutputVerdict]:
-        for number, name, ref in _outputs_of(view):
+        for number, name, ref in outputs_of(view.graph):
             stored = view.value(ref)
             key = (view.case, number, stored.digest if stored is not None else None)
             if key not in self._judged:
@@ -124,15 +124,3 @@ class Answers:
             return None
         position = binding.outputs.index(ref.output)
         return result.outputs[position].comparison if position < len(result.outputs) else None
-
-
-def _outputs_of(view: View) -> Iterator[tuple[int, str, NodeRef]]:
-    """(number, name, value) of the outputs that a model answers with; buffers that it updates are none."""
-    for number, output in enumerate(view.graph.outputs):
-        if isinstance(output.value, NodeRef) and output.kind in (OutputKind.USER, OutputKind.STATE):
-            yield number, output.name, output.value
-
-
-def output_nodes(view: View) -> tuple[int, ...]:
-    """The nodes that compute what a model answers with."""
-    return tuple(dict.fromkeys(ref.node for _, _, ref in _outputs_of(view)))

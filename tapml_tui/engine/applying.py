@@ -99,8 +99,8 @@ def begin(session: Session, command: Command) -> Waiting[Stopped] | None:
     match command:
         case Step():
             return session.step(command)
-        case RunNodes(nodes):
-            return session.visit_all(nodes)
+        case RunNodes(nodes, again):
+            return session.visit_all(nodes, retry=again)
         case FetchWhole(node):
             return session.fetch_whole(node)
         case FindBlame():

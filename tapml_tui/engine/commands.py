@@ -136,9 +136,13 @@ class FetchWhole:
 
 @dataclass(frozen=True, slots=True)
 class RunNodes:
-    """Execute nodes, and what they need, without moving the cursor and without stopping; None: all of them."""
+    """Execute nodes, and what they need, without moving the cursor and without stopping; None: all of them.
+
+    `again`: also what has a result, and trusting nothing that was sent to a device before.
+    """
 
     nodes: tuple[int, ...] | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

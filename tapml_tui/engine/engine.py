@@ -74,9 +74,8 @@ class _Submitted:
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
 class _Close:
-    pass
+    """The end."""
 
 
 _Message: TypeAlias = _Submitted | _Close | Reply
@@ -105,6 +104,7 @@ class Engine(Reader):
         origin: Origin | None = None,
         overrides: Overrides = NO_OVERRIDES,
         resume: bool = False,
+        answer_only: bool = False,
     ) -> None:
         """Open a session; nothing runs before `start`.
 
@@ -121,6 +121,7 @@ class Engine(Reader):
             names: What the ledger calls backends, by id: "llvm @loopback".
             origin: What exported tests are told of the target.
             overrides: What the user allows instead of the noise floors.
+            answer_only: Whether nothing is judged but what the model answers, and nothing else fetched; chained only.
             resume: Whether to go on where the session file beside the run says, and to keep that file.
 
         Raises:
@@ -143,6 +144,7 @@ class Engine(Reader):
             fetch_limit=fetch_limit,
             overrides=overrides,
         )
+        executor.answer_only = answer_only
         targets = [one for one in self._backends if one != SOURCE]
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
@@ -374,8 +376,6 @@ class Engine(Reader):
         if self._file is not None:
             self._file.save()  # before anybody is told: what was answered is not lost
         self._tell(ticket, stopped.message)
-
-    # Events
 
     def _tell(self, ticket: int | None = None, message: str | None = None) -> None:
         self._generation += 1

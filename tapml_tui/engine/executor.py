@@ -17,11 +17,12 @@ from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.forcing import CannotForce, read_forced
 from tapml_tui.engine.gathering import Gatherer
 from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
+from tapml_tui.engine.operator_facts import choice_of
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
 from tapml_tui.engine.values import Outcome, References, Stored, raw_bytes
-from tapml_tui.engine.view import View
+from tapml_tui.engine.view import View, output_nodes
 from trace_format import Graph, Trace
 from trace_format.model import InputRef, NodeRef
 
@@ -47,6 +48,7 @@ class Executor:
         jobs: What is in flight.
         gatherer: Fetches rows of values that are too large to be fetched.
         overrides: What the user allows instead of the noise floors.
+        answer_only: Chained, nothing is judged but what the model answers: nothing else is fetched.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Executor:
         self._store = store
         self._source_from_trace = source_from_trace
         self._fetch_limit = fetch_limit
+        self.answer_only = False
         self._ahead: dict[tuple[int, int], Job | Outcome] = {}  # by case and node
 
     def reference_inputs(self, case: int, binding: Binding) -> list[Stored | None]:
@@ -202,18 +205,7 @@ class Executor:
         resent = False
         while True:
             if job is None:
-                limit = 1 << 62 if whole else self._fetch_limit
-                job = self.jobs.send(
-                    backend,
-                    binding.unit,
-                    inputs,
-                    label,
-                    fetch_limit=limit,
-                    fresh=not reuse,
-                    keep=keep,
-                    lane=_lane(view),
-                )
-                self.gatherer.follow(job, label)
+                job = self._send(view, node, backend, inputs, fresh=not reuse, keep=keep, whole=whole)
             while not job.done:
                 yield job
             if job.outcome is not None:
@@ -223,6 +215,39 @@ class Executor:
                 failure = Failed(job.request.id, False, Stage.UPLOAD, reason, missing=job.missing)
                 return Outcome((), failure=failure)
             job, resent = None, True
+
+    def judges(self, view: View, node: int) -> bool:
+        """Whether what a node gives is compared, and not only handed on."""
+        if not self.answer_only or view.mode is Mode.ISOLATED:
+            return True
+        binding = self.bindings.get(view.case, node)
+        # Where several choices are right the source's is handed on, which only a comparison can tell.
+        chooses = isinstance(binding, Binding) and choice_of(binding.unit.calls[0]) is not None
+        return chooses or node in output_nodes(view.graph)
+
+    def _send(
+        self,
+        view: View,
+        node: int,
+        backend: str,
+        sources: Sequence[Operandlike],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+        whole: bool = False,
+    ) -> Job:
+        binding, label = self.bindings.get(view.case, node), self.label(view, node, backend)
+        assert isinstance(binding, Binding)
+        # In a chained run a case stays on one device, where its values are; isolated, any device will do.
+        lane = f"case {view.case}" if view.mode is Mode.CHAINED else ""
+        judged = self.judges(view, node)
+        limit = 1 << 62 if whole else self._fetch_limit if judged else 0
+        job = self.jobs.send(
+            backend, binding.unit, sources, label, fetch_limit=limit, fresh=fresh, keep=keep, lane=lane
+        )
+        if judged:
+            self.gatherer.follow(job, label)
+        return job
 
     def _fetched(self, label: Label, binding: Binding, known: Outcome) -> Waiting[Outcome | None]:
         """A known outcome with all of its bytes; None if it has to be executed again for that."""
@@ -257,10 +282,7 @@ class Executor:
             if known is not None:
                 self._ahead[view.case, node] = known
                 return True
-        label = self.label(view, node, backend)
-        job = self.jobs.send(backend, binding.unit, sources, label, fetch_limit=self._fetch_limit, lane=_lane(view))
-        self.gatherer.follow(job, label)
-        self._ahead[view.case, node] = job
+        self._ahead[view.case, node] = self._send(view, node, backend, sources)
         return True
 
     def _foreseen(self, view: View, ref: NodeRef | InputRef, backend: str) -> Operandlike | None:
@@ -283,11 +305,6 @@ class Executor:
                 return Pending(ahead, output) if ahead.backend == backend and not ahead.resend else None
             ahead = ahead.outcome
         return ahead.outputs[output] if ahead.outputs else None
-
-
-def _lane(view: View) -> str:
-    """In a chained run a case stays on one device, where its values are; isolated, any device will do."""
-    return f"case {view.case}" if view.mode is Mode.CHAINED else ""
 
 
 def _sent_for(ahead: Job | Outcome | None, backend: str, inputs: Sequence[Stored]) -> TypeGuard[Job]:

@@ -13,7 +13,7 @@ from tapml_tui.compare import Status, Verdict
 from tapml_tui.compare.verdict import decide
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.comparing import Comparer, Visit, comparisons_of, ties
-from tapml_tui.engine.events import NodeResult
+from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.engine.examining import examine
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.forcing import CannotForce
@@ -27,6 +27,7 @@ from trace_format.text import printable
 
 _RAISED = re.compile(r"(?!LinkError)\w*(Error|Exception)\b")
 """How the reason begins where TVM raised something, and nothing else went wrong."""
+ANSWER_ONLY = "not judged: --verdict end-to-end judges the model's answer alone"
 TWO_RUNS = "differs between two runs on the same inputs: a race in the kernel, or a bad link"
 
 
@@ -128,6 +129,8 @@ class Judge:
 
     def _judge_chained(self, visit: Visit, outcome: Outcome) -> Waiting[NodeResult]:
         view, on_source = visit.view, visit.backend == SOURCE
+        if self._executor.answer_only:
+            return self._unjudged(visit, outcome)
         if self._executor.same_as_reference(view, visit.binding, visit.inputs):
             result = yield from self._judge_isolated(visit, outcome)
             verdict = Verdict.NONE
@@ -163,6 +166,14 @@ class Judge:
             growth=result.factor / max(factor, 1.0),
         )
         return replace(result, verdict=verdict)
+
+    def _unjudged(self, visit: Visit, outcome: Outcome) -> NodeResult:
+        """The node is not judged: only the model's answer is, for which its outputs are compared."""
+        outputs = tuple(OutputResult(stored.spec, stored.digest, stored.bytes, None) for stored in outcome.outputs)
+        if self._executor.judges(visit.view, visit.node) or visit.whole:
+            outputs = self._comparer.with_reference(visit, outcome, visit.inputs, Mode.CHAINED).outputs
+        status, reason = Status.NOT_RUN, ANSWER_ONLY
+        return NodeResult(visit.node, visit.backend, status, reason=reason, outputs=outputs, ms=outcome.ms)
 
     def _try_isolated(self, visit: Visit, result: NodeResult) -> Waiting[NodeResult]:
         """Is it the kernel? With the recorded inputs, against the recorded outputs."""

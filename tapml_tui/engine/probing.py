@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from tapml_tui.compare import Status
-from tapml_tui.engine.answering import Answer, Answers, output_nodes
+from tapml_tui.engine.answering import Answer, Answers
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.comparing import Visit
 from tapml_tui.engine.events import NodeResult
@@ -20,7 +20,7 @@ from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.operator_facts import choice_of
 from tapml_tui.engine.units import DAMAGED
 from tapml_tui.engine.values import Outcome
-from tapml_tui.engine.view import View
+from tapml_tui.engine.view import View, output_nodes
 from tapml_tui.engine.views import Views
 from trace_format import Trace, TraceError
 
@@ -63,7 +63,7 @@ class Prober:
         """
         view = self._views.get(case, Mode.CHAINED)
         self._place(view, backend, kernels)
-        outputs = output_nodes(view)
+        outputs = output_nodes(view.graph)
         judge = _Unjudged(self._executor, outputs)
         waiting = [found for node in outputs for found in view.needed(node)]
         self._executor.forget_ahead()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,7 +12,7 @@ from tapml_tui.engine.placement import Placement
 from tapml_tui.engine.table import STALE, NodeTable
 from tapml_tui.engine.units import Ref
 from tapml_tui.engine.values import Stored
-from trace_format.model import InputRef, NodeRef
+from trace_format.model import InputRef, NodeRef, OutputKind
 
 if TYPE_CHECKING:
     from trace_format import Graph
@@ -44,6 +44,18 @@ class Computed:
     failed: bool = False
     factor: float = 0.0
     terms: float = 1.0
+
+
+def outputs_of(graph: Graph) -> Iterator[tuple[int, str, NodeRef]]:
+    """(number, name, value) of the outputs that a model answers with; buffers that it updates are none."""
+    for number, output in enumerate(graph.outputs):
+        if isinstance(output.value, NodeRef) and output.kind in (OutputKind.USER, OutputKind.STATE):
+            yield number, output.name, output.value
+
+
+def output_nodes(graph: Graph) -> tuple[int, ...]:
+    """The nodes that compute what a model answers with."""
+    return tuple(dict.fromkeys(ref.node for _, _, ref in outputs_of(graph)))
 
 
 class View:

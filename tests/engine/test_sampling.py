@@ -178,3 +178,22 @@ def test_a_sample_meets_what_kernels_get_wrong(shape: tuple[int, ...]) -> None:
         assert (layout.count - height) + height // tile * tile - 1 in chosen
     part = layout.count // 40
     assert all(any(row in chosen for row in range(i, i + part)) for i in range(0, layout.count - part, part))
+
+
+def test_where_the_answer_alone_is_judged_nothing_else_is_fetched(tmp_path: Path) -> None:
+    def wrong(outputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        return (-outputs[0],)
+
+    trace = mlp(size=SIZE).write(tmp_path / "t.trace")
+    target = NumpyBackend("target")
+    with Driver(trace, (NumpyBackend("source"), target), answer_only=True) as driver:
+        end = driver.do(RunNodes())
+        assert (end.counts.not_run, end.answer.passed) == (9, True)
+        assert "end-to-end" in driver.engine.result(NODE).reason and driver.engine.actual(NODE, 0) is None
+        assert target.fetched == SIZE * SIZE * 4 and len(target.executed) == 9
+        assert driver.do(FetchWhole(NODE)).counts.not_run == 9 and driver.engine.actual(NODE, 0) is not None
+        target.faults[FAULTY] = wrong
+        target.forget()  # as a lost connection does
+        uploads = len(target.uploads)
+        assert driver.do(RunNodes(again=True)).answer.passed is False
+        assert len(target.uploads) > uploads  # nothing that was sent before is trusted
