@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare import chunks
-from tapml_tui.compare.noise import HIDDEN, Law, Tolerance, noise_of
+from tapml_tui.compare.noise import HIDDEN, Law, Noise, Tolerance, noise_of
 from tapml_tui.compare.overrides import Override
 from tapml_tui.compare.precision import coarser, precision
 from tapml_tui.compare.result import Comparison
@@ -30,6 +30,7 @@ def compare(
     hidden: float = HIDDEN,
     chained: bool = False,
     rms: float | None = None,
+    straying: npt.NDArray[Any] | None = None,
     mixed_dtypes: bool = False,
     inherited_nan: bool = False,
     override: Override | None = None,
@@ -47,6 +48,8 @@ def compare(
         hidden: Size of intermediates behind a smaller result. See `noise.noise_of`.
         chained: Whether `floor` is that of the whole model up to here.
         rms: Root mean square of the finite elements of `reference`, where it is known: it saves a pass.
+        straying: How far the sum behind each element may stray, where that is known (`sums.straying`). float32 and
+            float64, of an operator that only sums.
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
         inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
             inputs, so that nobody here is to blame for it.
@@ -68,20 +71,28 @@ def compare(
 
     dtype = coarser(reference.dtype, actual.dtype)
     law: Law
+    limits: npt.NDArray[Any] | None = None
     if override is not None and override.times is None:
         law, size = Tolerance(override.atol, override.rtol), 0.0
     elif precision(dtype) is None or (floor is not None and floor.origin == "exact"):
         return replace(_tallied(reference, actual, Tally(None, inherited_nan)), floor_origin="exact")
     else:
         size = chunks.rms(reference) if rms is None else rms
-        law = noise_of(dtype, floor, size, terms=terms, functions=functions, hidden=hidden, chained=chained)
+        noise = noise_of(dtype, floor, size, terms=terms, functions=functions, hidden=hidden, chained=chained)
         if override is not None and override.times is not None:
-            law = replace(law, times=override.times)
-    result = _tallied(reference, actual, Tally(law, inherited_nan))
+            noise = replace(noise, times=override.times)
+        if straying is not None:
+            limits = noise.knowing(np.abs(reference.astype(np.float64)), straying)
+        law = noise
+    result = _tallied(reference, actual, Tally(law, inherited_nan, limits))
     at = abs(result.worst_values[0]) if result.worst_values is not None else size
+    allowed = law.at(at if np.isfinite(at) else size)
+    if isinstance(law, Noise) and limits is not None and result.worst is not None and limits[result.worst] < allowed:
+        law = replace(law, times=law.times * float(limits[result.worst]) / allowed)
+        allowed = float(limits[result.worst])
     return replace(
         result,
-        floor=law.at(at if np.isfinite(at) else size),
+        floor=allowed,
         floor_origin=law.origin,
         override=override.words if override is not None else "",
         law=law,

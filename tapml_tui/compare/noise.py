@@ -222,6 +222,16 @@ class Noise(Law):
             out *= self.times
         return out
 
+    def knowing(self, magnitude: Floats, straying: Floats) -> Floats:
+        """The allowances where M is known for each element: `straying`, or what the source errs; both as float64."""
+        ulp = self.unit.ulp(magnitude, np.empty_like(magnitude))
+        beyond = np.full_like(ulp, self.absolute)
+        with np.errstate(all="ignore"):
+            if math.isfinite(self.ulps):
+                np.minimum(beyond, self.ulps * ulp, out=beyond)
+            allowed = self.times * np.maximum(ulp + beyond + np.maximum(beyond, straying), self.smallest)
+        return np.where(np.isfinite(allowed), allowed, math.inf)
+
     @property
     def steepness(self) -> float:
         """See `Law`."""

@@ -31,10 +31,12 @@ class Tally:
     Attributes:
         noise: What is allowed; None where bits must be equal.
         inherited_nan: Whether a NaN in both is fine.
+        limits: No element is allowed more than this, where that is known of each; of the shape of the arrays.
     """
 
     noise: Law | None
     inherited_nan: bool
+    limits: Array | None = None
     compared: int = 0
     outside: int = 0
     nan_reference: int = 0
@@ -68,6 +70,9 @@ class Tally:
             self._buffers = tuple(np.empty(min(CHUNK, size), dtype) for _ in range(7))
         self._least = self.noise.at(0.0)
         self._slope = self.noise.steepness
+        if self.limits is not None:
+            self.limits = self.limits.reshape(-1).astype(np.float64 if dtype.kind == "c" else dtype)
+            self._least, self._slope = min(self._least, float(self.limits.min())), 0.0
 
     def add(self, start: int, reference: Array, actual: Array) -> bool:
         """Compare one chunk, whose first element has the flat index `start`.
@@ -123,6 +128,7 @@ class Tally:
             else:
                 self._dense -= 1
             noise.allow(magnitude, allowed, scratch)
+            self._limit(allowed, start, reference.size, chosen)
             np.divide(error, allowed, out=scratch)
         worst = int(scratch.argmax())
         largest = float(scratch[worst])
@@ -136,6 +142,11 @@ class Tally:
             self.factor = largest
             self.worst = start + (worst if chosen is None else int(chosen[worst]))
         return True
+
+    def _limit(self, allowed: Array, start: int, size: int, chosen: Array | None = None) -> None:
+        if self.limits is not None:
+            limits = self.limits[start : start + size]
+            np.minimum(allowed, limits if chosen is None else limits[chosen], out=allowed)
 
     def _add_integers(self, start: int, reference: Array, actual: Array) -> None:
         differs = np.flatnonzero(reference != actual)
@@ -173,7 +184,9 @@ class Tally:
             factor = np.where(_bits_differ(reference, actual), np.inf, 0.0)
         else:
             with np.errstate(invalid="ignore", over="ignore"):
-                factor = error / self.noise.allowance(magnitude)
+                allowed = self.noise.allowance(magnitude)
+                self._limit(allowed, start, reference.size)
+                factor = error / allowed
         factor[special] = 0.0
         factor[wrong_nan | wrong_inf] = np.inf
         outside = factor > 1.0

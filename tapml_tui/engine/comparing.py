@@ -19,6 +19,7 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
+from tapml_tui.engine.factors import straying_of
 from tapml_tui.engine.liveness import Liveness, Unread
 from tapml_tui.engine.operator_facts import Choice, choice_of
 from tapml_tui.engine.promises import keeps
@@ -182,10 +183,18 @@ class Comparer:
         floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
+        by_sums = not chained and sample is None
+        straying = straying_of(self._references, visit.view.case, visit.binding, arrays[0]) if by_sums else None
 
         def judge(pair: _Pair) -> Comparison:
             return compare(
-                *pair, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict()
+                *pair,
+                floor=floor,
+                chained=chained,
+                rms=value.rms,
+                straying=straying,
+                override=override,
+                **arithmetic._asdict(),
             )
 
         return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)

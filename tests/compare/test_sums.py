@@ -1,0 +1,76 @@
+"""Sums whose terms are known: no healthy order strays further, and little room is left above those that do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapml_tui.compare import compare
+from tapml_tui.compare.sums import MOST_TERMS, straying
+from tests.compare.test_noise import ORDERS, generator
+from trace_format.model import Floor
+
+ROUNDOFF = 2.0**-24
+
+
+def products(n: int, *, falling: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of x and of w; with `falling`, the first terms are much larger than the last ones."""
+    random = generator(f"sums/{n}/{falling}")
+    x, w = (random.normal(size=(size, n)).astype(np.float32) for size in (16, 24))
+    return (x * np.geomspace(16, 1, n)).astype(np.float32) if falling else x, w
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize("n", [2, 16, 64, 1024])
+def test_no_order_strays_further(n: int, falling: bool) -> None:
+    x, w = products(n, falling=falling)
+    allowed = straying(x, w, ROUNDOFF)
+    assert allowed is not None and allowed.shape == (16, 24)
+    exact = x.astype(np.float64) @ w.T.astype(np.float64)
+    terms = x[:, None] * w[None]
+    shuffled = generator("shuffle").permutation(n)
+    orders = [order for order in ORDERS if n % 16 == 0 or order.__name__ != "in_blocks"]
+    for sums in [*(order(terms) for order in orders), ORDERS[0](terms[..., shuffled])]:
+        error = np.abs(sums - exact)
+        assert (error <= allowed).all()
+    typical = np.sqrt((np.abs(ORDERS[0](terms) - exact) ** 2).mean())
+    assert allowed.min() < 16 * typical
+
+
+def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
+    """Eight times what a sequential sum errs passes by the size of the result, and not by that of the sums."""
+    x, w = products(64, falling=False)
+    bias = np.float32(300.0)
+    terms = x[:, None] * w[None] * np.float32(2.0**-7)
+    exact = terms.sum(axis=-1, dtype=np.float64) + bias
+    source, other = exact.astype(np.float32), ORDERS[0](terms) + bias
+    half = float(np.spacing(np.abs(source)).max()) / 2
+    facts = {"floor": Floor(half, half / 2, "float64", 0.5, 0.0), "terms": 64.0, "functions": False}
+    allowed = straying(x, w * np.float32(2.0**-7), ROUNDOFF)
+    wrong = source + np.float32(4 * half)
+    assert compare(source, wrong, **facts).passed
+    judged = compare(source, wrong, straying=allowed, **facts)
+    assert not judged.passed and judged.outside == source.size and judged.law.at(300.0) == pytest.approx(judged.floor)
+    assert compare(source, other, straying=allowed, **facts).passed
+
+
+def test_what_is_not_known_limits_nothing() -> None:
+    x, w = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
+    assert straying(x, w[:, :3], ROUNDOFF) is None
+    assert straying(x[0], w, ROUNDOFF) is None
+    assert straying(np.ones((5, 2, 4), np.float32), np.ones((4, 3, 4), np.float32), ROUNDOFF) is None
+    assert straying(x[:0], w, ROUNDOFF) is None
+    wide = np.broadcast_to(np.float32(1), (MOST_TERMS // 4, 8))
+    assert straying(wide, w.repeat(2, axis=1), ROUNDOFF) is None
+    x[1, 2] = np.inf
+    limits = straying(x, w, ROUNDOFF)
+    assert limits is not None and np.isinf(limits[1]).all() and np.isfinite(limits[0]).all()
+
+
+def test_elements_that_are_not_finite_leave_the_others_judged() -> None:
+    reference = np.array([1.0, np.nan, 1.0, np.inf], np.float32)
+    actual = np.array([1.0, np.nan, 1.0001, np.inf], np.float32)
+    facts = {"terms": 64.0, "functions": False, "inherited_nan": True, "rms": 1.0}
+    strays = np.full(4, 1e-7)
+    assert compare(reference, actual, straying=strays, **facts).worst == (2,)
+    assert compare(reference, reference, straying=strays, **facts).passed
