@@ -16,11 +16,13 @@ class Arithmetic(NamedTuple):
         terms: How many terms an element sums; None where nobody knows.
         functions: Whether it computes more than sums and products.
         hidden: Size of intermediates behind a smaller result, in rms of the result.
+        share: How much of the relative error of its functions arrives in a large result.
     """
 
     terms: float | None = None
     functions: bool = True
     hidden: float = HIDDEN
+    share: float = 1.0
 
 
 def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> float:

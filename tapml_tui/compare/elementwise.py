@@ -28,6 +28,7 @@ def compare(
     terms: float | None = None,
     functions: bool = True,
     hidden: float = HIDDEN,
+    share: float = 1.0,
     chained: bool = False,
     rms: float | None = None,
     straying: npt.NDArray[Any] | None = None,
@@ -46,6 +47,7 @@ def compare(
         terms: How many terms an element sums, here or (chained) in the longest sum upstream. None: not known.
         functions: Whether the operator computes more than sums and products. See `noise.noise_of`.
         hidden: Size of intermediates behind a smaller result. See `noise.noise_of`.
+        share: How much of the error of functions arrives in a large result. See `noise.noise_of`.
         chained: Whether `floor` is that of the whole model up to here.
         rms: Root mean square of the finite elements of `reference`, where it is known: it saves a pass.
         straying: How far the sum behind each element may stray, where that is known (`sums.straying`). float32 and
@@ -78,7 +80,9 @@ def compare(
         return replace(_tallied(reference, actual, Tally(None, inherited_nan)), floor_origin="exact")
     else:
         size = chunks.rms(reference) if rms is None else rms
-        noise = noise_of(dtype, floor, size, terms=terms, functions=functions, hidden=hidden, chained=chained)
+        noise = noise_of(
+            dtype, floor, size, terms=terms, functions=functions, hidden=hidden, share=share, chained=chained
+        )
         if override is not None and override.times is not None:
             noise = replace(noise, times=override.times)
         if straying is not None:

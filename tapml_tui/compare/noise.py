@@ -246,6 +246,7 @@ def noise_of(
     terms: float | None = None,
     functions: bool = True,
     hidden: float = HIDDEN,
+    share: float = 1.0,
     chained: bool = False,
 ) -> Noise:
     """The rule for one value.
@@ -259,6 +260,9 @@ def noise_of(
         hidden: Size of what may be rounded on the way to a smaller result, in rms of the reference. 0 where all
             intermediates are proportional to the result. A score of attention is rounded by u * |score|, which its
             weight then errs relative to itself, and the scores that have weight are the largest: four times their rms.
+        share: How much of the relative error of functions arrives in a large result. Of x / 2 * (1 + erf(x / sqrt 2))
+            it is half, as the sum is at least 1 for a positive x, and 4 ULP of an erf below 1 are 4 roundoffs: 2.7 of
+            the sum, 0.8 of the argument's rounding, 2 of sum and product.
         chained: Whether `floor` is that of the whole model up to here.
 
     Raises:
@@ -279,9 +283,11 @@ def noise_of(
 
     spread = (CONDITIONING if functions else 0.0) if not narrow else 1.0
     slope = FUNCTIONS * u if functions else 0.0
+    least = slope * hidden * rms
+    slope *= share
     if narrow and (functions or terms != 1.0):
         slope = max(slope, unit.roundoff)
-    least = slope * hidden * rms
+        least = max(least, unit.roundoff * hidden * rms)
     count = terms if terms is not None else (UNKNOWN_TERMS if not known else 1.0)
     if terms is None and known:
         spread = max(spread, ORDER * UNKNOWN_ORDER)

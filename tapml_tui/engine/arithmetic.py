@@ -111,6 +111,8 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unkn
         window = call.args[1] if len(call.args) > 1 else 1
         sizes = window if isinstance(window, tuple) else (window,)
         return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), False, 0.0)
+    if name == "gelu" and len(call.args) == 1 and not call.kwargs:  # by erf
+        return Arithmetic(1.0, share=0.5)
     if name in _SIMPLE:
         return Arithmetic(2.0 if name in _SCALED and (call.kwargs or len(call.args) > 2) else 1.0, False)
     return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))

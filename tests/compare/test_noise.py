@@ -181,7 +181,9 @@ def gelu(n: int, dtype: Any, random: np.random.Generator) -> Operator:
     half, exact = F(0.5) * x, erfc - 1
     healthy = [half * (F(1) + e) for e in (exact.astype(F), off_by_ulps(exact, random), off_by_ulps(exact, random))]
     healthy += [half + half * off_by_ulps(exact, random)]
-    return Operator(0.5 * x.astype(np.float64) * erfc, half * (F(1) + exact.astype(F)), healthy, Arithmetic(1.0))
+    return Operator(
+        0.5 * x.astype(np.float64) * erfc, half * (F(1) + exact.astype(F)), healthy, Arithmetic(1.0, share=0.5)
+    )
 
 
 CASES = [
