@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+MAX_JOBS = 64
+"""Each is a process here, and a session there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -140,6 +143,22 @@ def _target(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="use so many devices of the tracker (or of the proxy, or servers of our own) at a time; default 1",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MAX_JOBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of devices between 1 and {MAX_JOBS}")
+    return int(text)
+
+
 def _deadline(text: str) -> tuple[str, float]:
     action, _, seconds = text.partition("=")
     try:
@@ -220,6 +239,7 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jsonl", metavar="FILE", help="write a line of JSON for each operator at once; - is stdout")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML, for a CI server; - is stdout")
     parser.add_argument("--run", metavar="FILE", help="keep the computed values in FILE, for `tapml-tui diff`")
+    _jobs(parser)
     _tolerances(parser)
     _target(parser)
 
@@ -248,6 +268,7 @@ def _migrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help="try also what the ledger in TRACE.runs/ knows already")
     parser.add_argument("--json", metavar="FILE", help="write the ledger and the answers as JSON; - is stdout")
     parser.add_argument("--run", metavar="FILE", help="keep values and ledger beside FILE; without, in TRACE.runs/")
+    _jobs(parser)
     _tolerances(parser)
     _target(parser)
 

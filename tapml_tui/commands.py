@@ -87,12 +87,16 @@ def _refuse_typo(name: str) -> None:
     raise CommandError(f"there is no file {name}", remedy="check the name; `tapml-tui -h` lists the commands")
 
 
-def _target_options(args: argparse.Namespace) -> TargetOptions:
+def _targets(args: argparse.Namespace) -> tuple[TargetOptions, ...]:
     from tapml_tui.target_options import targets_of
 
-    first, *others = targets_of(args)
+    return targets_of(args)
+
+
+def _target_options(args: argparse.Namespace) -> TargetOptions:
+    first, *others = _targets(args)
     if others:
-        raise CommandError("several targets cannot be used beside each other yet", remedy="name one")
+        raise CommandError("this command works on one target at a time", remedy="name one --target or --profile")
     return first
 
 
@@ -130,12 +134,13 @@ def _recover(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from tapml_tui.backends.launch import target_ids
     from tapml_tui.headless.check import Request, check
 
-    options = _target_options(args)
+    options = _targets(args)
     request = Request(
         trace=args.trace,
-        tvm_target=options.target,
+        targets={id: one.target for id, one in zip(target_ids(options), options, strict=True)},
         mode="chained" if args.blame else args.mode,
         blame=args.blame,
         nodes=args.nodes,
@@ -149,7 +154,7 @@ def _check(args: argparse.Namespace) -> int:
     return check(request, lambda: _connect(options))
 
 
-def _connect(options: TargetOptions) -> tuple[Backend, ...]:
+def _connect(options: TargetOptions | tuple[TargetOptions, ...]) -> tuple[Backend, ...]:
     from importlib.util import find_spec
 
     from tapml_tui.backends.launch import make_backends

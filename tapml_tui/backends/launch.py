@@ -110,6 +110,11 @@ def _several(options: TargetOptions | Sequence[TargetOptions]) -> Sequence[Targe
     return several
 
 
+def target_ids(options: Sequence[TargetOptions]) -> list[str]:
+    """The ids of the target backends: "target", or of several "target:NAME"."""
+    return [f"target:{one.name}" if len(options) > 1 else "target" for one in options]
+
+
 def late_backends(options: TargetOptions | Sequence[TargetOptions]) -> tuple[Backend, ...]:
     """As `make_backends`, but importing nothing before one of them is started.
 
@@ -120,7 +125,7 @@ def late_backends(options: TargetOptions | Sequence[TargetOptions]) -> tuple[Bac
     for one in several:
         address_of(one)
     made = cache(lambda: make_backends(options))
-    ids = ["source", *(f"target:{one.name}" if len(several) > 1 else "target" for one in several)]
+    ids = ["source", *target_ids(several)]
 
     def maker(number: int) -> Callable[[], Backend]:
         return lambda: made()[number]

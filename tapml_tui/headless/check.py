@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Mode
 from tapml_tui.headless import junit, strict_json
-from tapml_tui.headless.driver import TARGET, Driver, Stop
+from tapml_tui.headless.driver import Driver, Stop
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.exits import CommandError
 from tapml_tui.headless.interrupts import Interrupts
 from tapml_tui.headless.outputs import STDOUT, as_it_comes, whole
 from tapml_tui.headless.progress import progress_of
-from tapml_tui.headless.report import Report
+from tapml_tui.headless.report import Ended, Report, target_document
 from tapml_tui.headless.summary import print_summary
 from tapml_tui.headless.tolerances import tolerances_for
 from trace_format import Trace, open_trace
@@ -39,7 +39,7 @@ class Request:
 
     Attributes:
         trace: The file.
-        tvm_target: What is compiled for.
+        targets: What is compiled for, by id of the target.
         mode: "isolated" or "chained".
         nodes: A glob over node ids; None: all.
         strict: Whether an unsupported node is a failure.
@@ -52,7 +52,7 @@ class Request:
     """
 
     trace: str
-    tvm_target: str = "llvm"
+    targets: Mapping[str, str] = field(default_factory=lambda: {"target": "llvm"})
     mode: str = "isolated"
     nodes: str | None = None
     strict: bool = False
@@ -163,23 +163,30 @@ def _run(
             interrupts=interrupts,
         )
         stack.callback(driver.close)
-        stopped: Stop | None = None
-        for case in range(len(trace.cases)):
-            try:
-                if stopped is None:
-                    driver.run_case(case)
-            except Stop as stop:
-                stopped = stop
-                report.ended, report.message = stop.ended, stop.message
-            report.entries += driver.entries(case)
-            if stopped is None and request.mode == Mode.CHAINED:
-                report.end_to_end += driver.end_to_end(case)
-                try:
-                    report.blame += [driver.blame(case)] if request.blame else []
-                except Stop as stop:
-                    stopped = stop
-                    report.ended, report.message = stop.ended, stop.message
-        report.targets.append({"backend": TARGET, "target": request.tvm_target, "title": driver.title})
+        for target, tvm_target in request.targets.items():
+            _run_target(driver, trace, request, report, target)
+            report.targets.append(target_document(target, tvm_target, driver.states.get(target), report.entries))
+
+
+def _run_target(driver: Driver, trace: Trace, request: Request, report: Report, target: str) -> None:
+    """Every case on one target. If that is lost the others can still be had; what the user stops is stopped."""
+    stopped = report.ended in (Ended.INTERRUPTED, Ended.STOPPED)
+    for case in range(len(trace.cases)):
+        try:
+            if not stopped:
+                driver.run_case(case, target)
+        except Stop as stop:
+            stopped = True
+            report.end(stop.ended, stop.message, target if len(request.targets) > 1 else "")
+        report.entries += driver.entries(case, target)
+        if stopped or request.mode != Mode.CHAINED:
+            continue
+        report.end_to_end += ({"backend": target, **end} for end in driver.end_to_end(case))
+        try:
+            report.blame += [{"backend": target, **driver.blame(case)}] if request.blame else []
+        except Stop as stop:
+            stopped = True
+            report.end(stop.ended, stop.message, target if len(request.targets) > 1 else "")
 
 
 def _outputs(request: Request) -> dict[str, str]:

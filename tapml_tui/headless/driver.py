@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from typing import TypeAlias
 
-from tapml_tui.backends.protocol import LogLine, Stage, State
+from tapml_tui.backends.protocol import BackendStatus, LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import Command, FindBlame, Interrupt, RunNodes, SelectCase, SetBackend
@@ -23,8 +23,6 @@ from tapml_tui.headless.entries import Entry, Subject, entry_of
 from tapml_tui.headless.interrupts import Interrupts
 from tapml_tui.headless.report import Ended
 from trace_format import Trace
-
-TARGET = "target"
 
 INTERRUPT_PATIENCE = 10.0
 """Seconds that an interrupted run may take to end before its results are left behind."""
@@ -61,10 +59,10 @@ _Message: TypeAlias = Event | _Died | _Interrupted
 
 
 class Driver:
-    """Checks the cases of a trace one after the other.
+    """Checks the cases of a trace one after the other, on one target after the other.
 
     Attributes:
-        title: Of the target, as it named itself: "llvm @loopback".
+        states: Of each target, by id, as it was heard of last.
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class Driver:
             on_progress: Gets the engine's state, often.
             interrupts: End the run under way.
         """
-        self.title = ""
+        self.states: dict[str, BackendStatus] = {}
         self._trace = trace
         self._pattern = pattern
         self._on_entry = on_entry
@@ -97,10 +95,11 @@ class Driver:
         interrupts.listen(lambda: self._events.put(_Interrupted()))  # a SimpleQueue may be put to by a signal handler
         self._engine = make_engine(self._events.put)
         self._mode = self._engine.snapshot.mode
-        self._was_ready = self._gone = False
+        self._target = ""  # the present one
+        self._was_ready: set[str] = set()
         self._fault = ""  # where the traceback of a fault of ours is
         self._chosen: frozenset[int] = frozenset()  # of the present case
-        self._entries: dict[int, tuple[NodeResult, Entry]] = {}  # of the present case
+        self._entries: dict[int, tuple[NodeResult, Entry]] = {}  # of the present case and target
         self._excepthook, threading.excepthook = threading.excepthook, self._thread_died
         self._engine.start()
 
@@ -114,38 +113,53 @@ class Driver:
         if death.exc_value is not None:
             self._events.put(_Died(death.exc_value))
 
-    def run_case(self, case: int) -> None:
-        """Execute and judge the nodes of a case.
+    def run_case(self, case: int, target: str) -> None:
+        """Execute and judge the nodes of a case on a target.
 
         Raises:
             Stop: If it ended early; `entries` still gives what there is.
         """
-        self._entries, self._chosen = {}, frozenset()
+        self._turn_to(target)
+        self._chosen = frozenset()
         self._ask(SelectCase(case))
         chosen = self._choose(case)
-        if self._pattern is not None:
+        if self._pattern is not None or len(self._engine.backend_ids) > 2:  # else all are there from the beginning
             for start, stop in _ranges(chosen):
-                self._ask(SetBackend(start, stop, TARGET))
+                self._ask(SetBackend(start, stop, target))
         self._chosen = frozenset(chosen)
         if chosen:
             self._ask(RunNodes(tuple(chosen)))
 
-    def entries(self, case: int) -> list[Entry]:
+    def entries(self, case: int, target: str) -> list[Entry]:
         """An entry per node of a case, as far as it came; `on_entry` has seen all of them then."""
-        if self._engine.snapshot.case != case:
-            self._entries = {}
+        if self._engine.snapshot.case != case or target != self._target:
+            self._turn_to(target)
         graph = self._trace.graphs[self._trace.cases[case].graph]
         chosen = frozenset(self._choose(case))
         for node in range(len(graph)):
-            known = self._engine.result(node) if self._engine.snapshot.case == case else None
+            known = self._result(node) if self._engine.snapshot.case == case else None
             if node not in chosen:
-                known = NodeResult(node, TARGET, Status.NOT_RUN, reason="not asked for: --nodes leaves it out")
+                known = NodeResult(node, target, Status.NOT_RUN, reason="not asked for: --nodes leaves it out")
             elif known is None:
-                known = NodeResult(node, TARGET, Status.NOT_RUN, reason="not reached")
+                known = NodeResult(node, target, Status.NOT_RUN, reason="not reached")
             elif self._gone and _never_arrived(known):
                 known = replace(known, status=Status.NOT_RUN)
             self._write_down(case, known)
         return [entry for _, (_, entry) in sorted(self._entries.items())]
+
+    def _turn_to(self, target: str) -> None:
+        self._target, self._entries = target, {}
+
+    def _result(self, node: int) -> NodeResult | None:
+        """What became of a node on the present target."""
+        result = self._engine.result(node)
+        return result if result is not None and result.backend == self._target else None
+
+    @property
+    def _gone(self) -> bool:
+        """Whether the present target is lost for good."""
+        status = self.states.get(self._target)
+        return status is not None and status.state in _GONE
 
     def end_to_end(self, case: int) -> Iterator[dict[str, object]]:
         """How each output of the model is judged in the case that was run last."""
@@ -207,16 +221,15 @@ class Driver:
         snapshot = event.snapshot
         self._on_progress(snapshot)
         for node in chain.from_iterable(range(start, stop) for start, stop in event.rows):
-            result = self._engine.result(node) if node in self._chosen else None
+            result = self._result(node) if node in self._chosen else None
             if result is not None and not _never_arrived(result):
-                self._was_ready = True  # the state itself may have passed between two events
+                self._was_ready.add(self._target)  # the state itself may have passed between two events
                 self._write_down(snapshot.case, result)
-        target = next(status for status in snapshot.backends if status.backend == TARGET)
-        self.title = target.title or self.title
-        self._was_ready |= target.state is State.READY
-        if target.state in _GONE:
-            self._gone = True
-            raise Stop(Ended.LOST if self._was_ready else Ended.NO_DEVICE, target.detail)
+        self.states |= {status.backend: status for status in snapshot.backends}
+        self._was_ready |= {status.backend for status in snapshot.backends if status.state is State.READY}
+        if self._gone:
+            ended = Ended.LOST if self._target in self._was_ready else Ended.NO_DEVICE
+            raise Stop(ended, self.states[self._target].detail)
         return event.answers == ticket
 
     def _interrupt(self) -> None:

@@ -62,6 +62,7 @@ def entry_of(subject: Subject, result: NodeResult, mode: Mode) -> Entry:
         "inputs": [_spec(spec) for spec in subject.inputs],
         "outputs": [_spec(spec) for spec in subject.outputs],
         "backend": result.backend,
+        "device": result.device or None,
         "status": result.status.value,
         "verdict": result.verdict.value or None,
         "reason": result.reason,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
+from tapml_tui.engine.beside import name_of
 from tapml_tui.headless.entries import Entry
 
 # What XML 1.0 cannot carry even escaped (https://www.w3.org/TR/xml/#charsets), and the C1 controls, which it may
@@ -15,15 +16,17 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U001
 
 
 def to_xml(entries: Sequence[Entry], *, strict: bool) -> bytes:
-    """The entries as a JUnit document, UTF-8.
+    """The entries as a JUnit document, UTF-8; each case is a suite, on each target if there are several.
 
     Args:
-        entries: Of one check, the entries of a case side by side.
+        entries: Of one check, the entries of a case and target side by side.
         strict: Whether an unsupported node is a failure, as with `check --strict`, or a skipped test.
     """
     root = ElementTree.Element("testsuites", name="tapml-tui check")
-    for (graph, case), group in groupby(entries, key=lambda entry: (entry["graph"], entry["case"])):
-        suite = ElementTree.SubElement(root, "testsuite", name=_clean(f"{graph}: {case}"))
+    several = len({entry["backend"] for entry in entries}) > 1
+    for (graph, case, backend), group in groupby(entries, key=lambda e: (e["graph"], e["case"], e["backend"])):
+        where = f" on {name_of(backend)}" if several else ""
+        suite = ElementTree.SubElement(root, "testsuite", name=_clean(f"{graph}: {case}{where}"))
         tests = [_test(entry, strict=strict) for entry in group]
         suite.extend(tests)
         _count(suite, tests)

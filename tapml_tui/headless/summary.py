@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from tapml_tui.backends.protocol import State
+from tapml_tui.engine.beside import name_of
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.report import Ended, Report, worst_first
 from trace_format.text import printable
@@ -38,13 +40,17 @@ def _lines(report: Report) -> Iterator[Text]:
         f"  {placement['share']:.1%} of the compute nodes ran on the target "
         f"({placement['on_target']} of {placement['compute_nodes']})"
     )
+    several = len(report.targets) > 1
     for end in report.end_to_end:
-        yield _end_to_end(end)
+        yield _end_to_end(end, name_of(end["backend"]) if several else "")
+    yield from _devices(report)
     for blame in report.blame:
-        yield Text(f"  blame, case {printable(blame['case'])}: {printable(blame['sentence'], _REASON)}", "bold")
-    yield from _section("failed, worst first", [(_factor(e), e) for e in worst_first(report.entries)])
+        where = f" on {printable(name_of(blame['backend']))}" if several else ""
+        yield Text(f"  blame, case {printable(blame['case'])}{where}: {printable(blame['sentence'], _REASON)}", "bold")
+    yield from _beside(report)
+    yield from _section("failed, worst first", [(_factor(e), e) for e in worst_first(report.entries)], several)
     for status, title in (("error", "broke"), ("unsupported", "unsupported")):
-        yield from _section(title, [("", entry) for entry in report.entries if entry["status"] == status])
+        yield from _section(title, [("", entry) for entry in report.entries if entry["status"] == status], several)
     yield from _why_not_run(report.entries)
     yield from _overridden(report)
     if report.ended is not Ended.COMPLETE:
@@ -60,8 +66,51 @@ def _counts(report: Report) -> Text:
     return line
 
 
-def _end_to_end(end: dict[str, Any]) -> Text:
-    line = Text(f"  end to end, case {printable(end['case'])}, {printable(end['name'])}: ")
+def _devices(report: Report) -> Iterator[Text]:
+    """Which device did what, where there was a choice or one was lost."""
+    for target in report.targets:
+        if len(target["devices"]) < 2:
+            continue
+        yield Text(f"  devices of {printable(target['title'] or target['target'])}", "bold")
+        for device in target["devices"]:
+            line = Text(f"    {printable(device['device'])}  {device['entries']} nodes")
+            line.append(f"  {device['failed']} failed", "red" if device["failed"] else "dim")
+            line.append(f"  {device['ms'] / 1000:.1f} s in kernels", "dim")
+            if device["state"] != State.READY.value or device["detail"]:
+                line.append(f"  {device['state'] or ''} {printable(device['detail'], _REASON)}", "yellow")
+            yield line
+
+
+def _beside(report: Report) -> Iterator[Text]:
+    """A column per target, for the nodes that are wrong on one at least."""
+    found = report.conclusions
+    if not found:
+        return
+    names = [name_of(target["backend"]) for target in report.targets]
+    cells = {
+        (name_of(entry["backend"]), entry["graph"], entry["case"], entry["id"]): _factor(entry) or entry["status"]
+        for entry in report.entries
+    }
+    widths = [max(len(printable(name)), 14) for name in names]
+    yield Text("\ntargets beside each other", "bold")
+    yield Text(
+        "  " + "  ".join(f"{printable(name):>{width}}" for name, width in zip(names, widths, strict=True)), "dim"
+    )
+    for one in found[:LISTED]:
+        line = Text("  ")
+        for name, width in zip(names, widths, strict=True):
+            cell = cells.get((name, one["graph"], one["case"], one["id"]), "")
+            line.append(f"{cell:>{width}}  ", "red" if name in one["wrong_on"] else "green")
+        line.append(f"{printable(one['id'])}  ").append(f"case {printable(one['case'])}", "dim")
+        yield line
+        yield Text(f"      {printable(one['sentence'], _REASON)}", "bold")
+    if len(found) > LISTED:
+        yield Text(f"  and {len(found) - LISTED} more: see --json", "dim")
+
+
+def _end_to_end(end: dict[str, Any], target: str) -> Text:
+    where = f" on {printable(target)}" if target else ""
+    line = Text(f"  end to end, case {printable(end['case'])}{where}, {printable(end['name'])}: ")
     if end["passed"] is None:
         return line.append(f"not judged ({printable(end['reason'])})", "yellow")
     verdict = ("right", "green") if end["passed"] else ("WRONG", "red")
@@ -70,14 +119,14 @@ def _end_to_end(end: dict[str, Any]) -> Text:
     return line.append(f" as {end['kind']}: {measures or printable(end['reason'])}")
 
 
-def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:
-    """A list of nodes; a node that has the same in several cases is listed once."""
+def _section(title: str, entries: list[tuple[str, Entry]], several: bool) -> Iterator[Text]:
+    """A list of nodes; a node that has the same in several cases is listed once, for each of several targets."""
     if not entries:
         return
-    cases = Counter(entry["id"] for _, entry in entries)
-    first: dict[str, tuple[str, Entry]] = {}
+    cases = Counter((entry["id"], entry["backend"]) for _, entry in entries)
+    first: dict[tuple[str, str], tuple[str, Entry]] = {}
     for label, entry in entries:
-        first.setdefault(entry["id"], (label, entry))
+        first.setdefault((entry["id"], entry["backend"]), (label, entry))
     yield Text(f"\n{title}", "bold")
     for node, (label, entry) in list(first.items())[:LISTED]:
         line = Text("  ")
@@ -85,6 +134,7 @@ def _section(title: str, entries: list[tuple[str, Entry]]) -> Iterator[Text]:
             " ".join(part for part in (entry["verdict"], label) if part) or entry["op"], _STYLES[entry["status"]]
         )
         line.append(f"  {printable(entry['id'])}")
+        line.append(f"  on {printable(name_of(entry['backend']))}" if several else "")
         line.append(f"  {cases[node]} cases" if cases[node] > 1 else f"  case {printable(entry['case'])}", "dim")
         yield line
         if entry["diagnosis"]:

@@ -78,7 +78,7 @@ def test_every_node_of_every_case_is_accounted_for(mode: str, toy: Case) -> None
     assert toy.check(mode=mode) == Exit.OK
     report = toy.report
     assert (report["schema"], report["mode"], report["ended"]) == (1, mode, "complete")
-    assert report["targets"] == [{"backend": "target", "target": "llvm", "title": "numpy target"}]
+    assert report["targets"] == [{"backend": "target", "target": "llvm", "title": "numpy target", "devices": []}]
     entries = report["nodes"]
     assert [(e["case"], e["id"]) for e in entries] == [(f"case{k}", node) for k in range(2) for node in toy.ids]
     assert all(set(e) >= KEYS for e in entries)
@@ -176,6 +176,58 @@ def test_a_lost_device_leaves_a_report(after: int, toy: Case) -> None:
     assert len(report["nodes"]) == 2 * len(toy.ids)
     assert report["summary"]["error"] == 0
     assert report["summary"]["passed"] <= after
+
+
+def _half_as_much_again(outputs: Any) -> Any:
+    return tuple(output * np.float32(1.5) for output in outputs)
+
+
+@pytest.mark.parametrize("mode", ["isolated", "chained"])
+def test_several_targets_beside_each_other(mode: str, toy: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry per node, case and target; who is wrong on all is our kernel, who is wrong on one is its driver."""
+    everywhere, there = toy.ids[2], toy.ids[4]
+    here = {everywhere: _half_as_much_again}
+    targets = [
+        NumpyBackend("target:board", faults=here),
+        NumpyBackend("target:phone", faults={**here, there: _half_as_much_again}),
+    ]
+    ids = {target.id: "llvm" for target in targets}
+    junit = toy.folder / "report.xml"
+    request = Request(str(toy.path), targets=ids, mode=mode, json=str(toy.folder / "report.json"), junit=str(junit))
+    assert check(request, lambda: (NumpyBackend("source"), *targets)) == Exit.FAILED
+    report = toy.report
+    keys = {(e["backend"], e["case"], e["id"]) for e in report["nodes"]}
+    assert keys == {(backend, f"case{k}", node) for backend in ids for k in range(2) for node in toy.ids}
+    assert len(report["nodes"]) == report["summary"]["nodes"] == len(keys)
+    assert [target["backend"] for target in report["targets"]] == list(ids)
+    wrong = {
+        (e["backend"], e["id"])
+        for e in report["nodes"]
+        if (e["verdict"] or "LOCAL", e["status"]) == ("LOCAL", "failed")
+    }
+    assert wrong == {("target:board", everywhere), ("target:phone", everywhere), ("target:phone", there)}
+    said = {(one["id"], tuple(one["wrong_on"]), tuple(one["right_on"])) for one in report["conclusions"]}
+    assert said == {(everywhere, ("board", "phone"), ()), (there, ("phone",), ("board",))}
+    sentences = {one["id"]: one["sentence"] for one in report["conclusions"]}
+    assert sentences[everywhere].startswith("wrong on all")
+    text = capsys.readouterr().out
+    assert "targets beside each other" in text and sentences[everywhere] in text
+    suites = [suite.get("name") for suite in ElementTree.parse(junit).getroot().iter("testsuite")]
+    assert len(suites) == 4 and any("on phone" in (name or "") for name in suites)
+    if mode == "chained":
+        ends = {(end["backend"], end["case"]) for end in report["end_to_end"]}
+        assert ends == {(backend, f"case{k}") for backend in ids for k in range(2)}
+
+
+def test_one_of_several_targets_is_lost_and_the_others_are_checked(toy: Case) -> None:
+    gone = LosingBackend(3)
+    gone.id = "target:phone"
+    other = NumpyBackend("target:board")
+    request = Request(str(toy.path), targets={gone.id: "llvm", other.id: "llvm"}, json=str(toy.folder / "report.json"))
+    assert check(request, lambda: (NumpyBackend("source"), gone, other)) == Exit.DEVICE
+    assert toy.report["ended"] == "device lost" and "phone: the link is down" in toy.report["message"]
+    assert {e["status"] for e in toy.report["nodes"] if e["backend"] == other.id} == {"passed"}
+    assert sum(e["status"] == "passed" for e in toy.report["nodes"] if e["backend"] == gone.id) <= 3
 
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
