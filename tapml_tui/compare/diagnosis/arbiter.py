@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis import (
+    addends,
     ceilings,
     coarse,
     masks,
@@ -46,10 +47,11 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (
         staleness.stale,
         staleness.copied,
-        staleness.bias_input,
+        addends.bias_input,
         variants.done_wrongly,
         values.scale,
         values.offset,
+        addends.multiple_of_input,
         values.lost_sign,
         ceilings.saturated,
         moves.layouts,
@@ -69,6 +71,8 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
 _SMALLEST = 0.03
 """Of an allowance: who leaves less than that over leaves nothing over."""
 _CONVINCING = 10.0
+_INDEPENDENT = 4096
+"""Elements that are witnesses at most: the noise of the reference is in every explanation, more or less of it."""
 
 
 def diagnose(
@@ -130,5 +134,5 @@ def _worth(found: Diagnosis, evidence: Evidence) -> bool:
 
 def _length(found: Diagnosis, size: int) -> float:
     """What it takes to tell the error with this explanation: Schwarz's criterion (Annals of Statistics 6, 1978)."""
-    left = 2.0 * size * math.log(max(found.residual, _SMALLEST))
+    left = 2.0 * min(size, _INDEPENDENT) * math.log(max(found.residual, _SMALLEST))
     return left + found.freedom * (math.log(size) + _CONVINCING)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis.evidence import Floats
 from tapml_tui.compare.diagnosis.reductions import dropped
 from tapml_tui.compare.diagnosis.result import Kind
+from tapml_tui.compare.diagnosis.sums import in_sequence, narrow, product
 from tapml_tui.compare.diagnosis.variant import WORK, Variant
 
 
@@ -73,6 +74,13 @@ def _wrong(query: Floats, key: Floats, value: Floats, mask: Floats, causal: npt.
     words = f"the scores are not scaled by 1/sqrt({query.shape[-1]})"
     yield Variant(Kind.SLICE_SCALE, words, _attended(scores + mask, value))
     yield Variant(Kind.WRONG_AXIS, "softmax along the queries instead of the keys", _attended(scaled + mask, value, -2))
+    for name, dtype in narrow(scores.size * (query.shape[-1] + value.shape[-1])):
+        coarse = product(query, np.swapaxes(key, -1, -2), dtype) * scale + mask
+        top = coarse.max(axis=-1, keepdims=True)
+        raised = np.exp(coarse - np.where(np.isfinite(top), top, 0.0))
+        total = in_sequence(raised, (-1,), dtype)
+        weights = np.divide(raised, total, out=np.zeros_like(raised), where=total > 0.0)
+        yield Variant(Kind.LOW_PRECISION, f"all sums are carried in {name}", product(weights, value, dtype))
     for terms, left_out in dropped(scores.shape[-1]):
         some = _attended((scaled + mask)[..., terms], value[..., terms, :])
         yield Variant(Kind.MISSING_TERM, f"over the keys, {left_out}", some)

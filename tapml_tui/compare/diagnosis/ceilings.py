@@ -22,6 +22,7 @@ _CEILINGS = {
     6.0: "as ReLU6 does",
 }
 _FEWEST = 3
+_FEWEST_HELD = 2
 _SAMPLE = 1 << 15
 _MOST = 0.9
 
@@ -32,7 +33,8 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
     for low, high in _limits(evidence):
         predicted = np.clip(evidence.reference, low, high)
         held = int(np.count_nonzero(predicted != evidence.reference))
-        if not _FEWEST <= held <= _MOST * predicted.size:
+        known = any(abs(high / top - 1.0) < 1e-3 for top in _CEILINGS) if np.isfinite(high) else False
+        if not (1 if known else _FEWEST_HELD) <= held <= _MOST * predicted.size:
             continue
         found = fit_blend(evidence, predicted)
         if found is not None and (best is None or found.residual < best.residual):
@@ -60,6 +62,7 @@ def _words(low: float, high: float) -> str:
 
 def _limits(evidence: Evidence) -> Iterator[tuple[float, float]]:
     """(floor, ceiling) that explain most: for both sides alike, for one side, for each its own."""
+    yield from _plateaus(evidence)
     value, error = evidence.reference, evidence.actual - evidence.reference
     pulled = evidence.bad & (value * error < 0.0)
     if np.count_nonzero(evidence.bad) < _FEWEST:
@@ -75,6 +78,17 @@ def _limits(evidence: Evidence) -> Iterator[tuple[float, float]]:
         yield -lower, np.inf
     if upper is not None and lower is not None and -lower < upper:
         yield -lower, upper
+
+
+def _plateaus(evidence: Evidence) -> Iterator[tuple[float, float]]:
+    """Ceilings that are seen: what is wrong has one value, or one for each sign."""
+    wrong = evidence.actual[evidence.bad]
+    above, below = wrong[wrong > evidence.reference[evidence.bad]], wrong[wrong < evidence.reference[evidence.bad]]
+    if (above.size or below.size) and all(side.size == 0 or np.ptp(side) == 0.0 for side in (above, below)):
+        low = float(above[0]) if above.size else -np.inf
+        high = float(below[0]) if below.size else np.inf
+        if low < high:
+            yield low, high
 
 
 def _limit(evidence: Evidence, value: Floats, error: Floats) -> float | None:

@@ -14,6 +14,8 @@ from tapml_tui.compare.diagnosis.words import number
 from tapml_tui.compare.precision import precision
 
 _FEWEST = 64
+_FAILING = 3
+_CLEARLY = 1.5
 _LARGEST = 0.1
 _ALONG = 0.2
 _BIAS = 0.25
@@ -28,6 +30,8 @@ NORMALISING = ("softmax", "norm", "attention")
 def low_precision(evidence: Evidence) -> Diagnosis | None:
     """An error without bias, that follows neither the values nor itself, and is small against the values."""
     if precision(evidence.dtype) is None or evidence.reference.size < _FEWEST:
+        return None
+    if np.count_nonzero(evidence.bad) < _FAILING and float(np.abs(evidence.error).max()) < _CLEARLY:
         return None
     values = np.where(evidence.finite, evidence.reference, 0.0)
     difference = evidence.error * evidence.allowance

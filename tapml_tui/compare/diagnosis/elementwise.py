@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Floats
 from tapml_tui.compare.diagnosis.result import Kind
-from tapml_tui.compare.diagnosis.variant import Variant
+from tapml_tui.compare.diagnosis.variant import CLOSE, Variant, distance
 
 
 def chosen(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tuple[Floats, Iterator[Variant]]]:
@@ -73,12 +73,19 @@ def curve(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tuple[F
     if x.size != reference.size:
         return
     x = x.reshape(reference.shape)
-    yield reference, _other_curves(x)
+    curves = _curves(x)
+    close = False
+    for values in curves.values():
+        close |= distance(values, reference) < CLOSE
+        yield values, _other_curves(curves)
+    if not close:
+        yield reference, _other_curves(curves)
 
 
-def _other_curves(x: Floats) -> Iterator[Variant]:
+def _curves(x: Floats) -> dict[str, Floats]:
     sigmoid = 1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0)))
-    curves = {
+    return {
+        "gelu": 0.5 * x * (1.0 + _erf(x / np.sqrt(2.0))),
         "the tanh approximation of gelu": 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))),
         "gelu as x * sigmoid(1.702 x)": x / (1.0 + np.exp(-np.clip(1.702 * x, -700.0, 700.0))),
         "silu": x * sigmoid,
@@ -94,5 +101,15 @@ def _other_curves(x: Floats) -> Iterator[Variant]:
         "elu": np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
         "the input itself": x,
     }
+
+
+def _erf(x: Floats) -> Floats:
+    """Abramowitz and Stegun 7.1.26, good to 1.5e-7."""
+    t = 1.0 / (1.0 + 0.3275911 * np.abs(x))
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(np.sign(x) * (1.0 - series * np.exp(-np.square(x))))
+
+
+def _other_curves(curves: dict[str, Floats]) -> Iterator[Variant]:
     for name, values in curves.items():
         yield Variant(Kind.FORMULA, f"another formula: {name}", values)

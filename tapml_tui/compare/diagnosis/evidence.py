@@ -47,6 +47,7 @@ class Evidence:
         operator: Its name, or "".
         stale: Earlier outputs, thinned like the reference.
         bits: The actual elements as they were stored, thinned.
+        exact: Whether each element has to be the right one to the bit.
     """
 
     reference: Floats
@@ -63,6 +64,7 @@ class Evidence:
     operator: str = ""
     stale: tuple[Floats, ...] = ()
     bits: npt.NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    exact: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,6 +80,12 @@ class Evidence:
     def bad(self) -> npt.NDArray[np.bool_]:
         """Elements that are off by more than they may."""
         return np.asarray(np.abs(self.error) > 1.0)
+
+    @cached_property
+    def room(self) -> Floats:
+        """How much more than its allowance may be left of an element, as it is rounded where it is now."""
+        size = np.abs(np.where(self.finite, self.actual, 0.0))
+        return np.asarray(np.maximum(1.0, self.law(size) / self.allowance))
 
     @property
     def fails(self) -> bool:
@@ -113,6 +121,7 @@ class Evidence:
             operator=self.operator,
             stale=tuple(old[grid] for old in self.stale),
             bits=self.bits[grid],
+            exact=self.exact,
         )
 
     def flattened(self) -> Evidence:
@@ -131,6 +140,7 @@ class Evidence:
             operator=self.operator,
             stale=tuple(old.reshape(-1) for old in self.stale),
             bits=self.bits.reshape(-1),
+            exact=self.exact,
         )
 
 
@@ -181,6 +191,7 @@ def gather(
         operator=operator,
         stale=old,
         bits=bits.view(bits.real.dtype).reshape(got.shape) if actual.dtype.kind == "c" else bits,
+        exact=isinstance(allowance, float | int) and allowance == 0.0,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
+from tapml_tui.compare.diagnosis.rounded import fit_rounded
 
 LEFT_OVER = 1e-3
 """Part of the elements that may stay outside: where an explanation is exact, only bad luck is left."""
@@ -75,6 +76,9 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
         direction: The predicted error, in the unit of the values, up to its size.
         left_over: Part of the elements that may stay outside.
     """
+    exactly = fit_rounded(evidence, direction)
+    if exactly is not None:
+        return Fit(*exactly)
     scaled = direction / evidence.allowance
     scaled[~evidence.finite] = 0.0
     flat, error = scaled.reshape(-1), evidence.error.reshape(-1)
@@ -97,7 +101,7 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
         return None  # one or two elements carry it all: anything would fit them
     if not _holds_everywhere(left, coefficient * scaled):
         return None
-    return Fit(coefficient, float(np.sqrt(np.mean(np.square(left / room)))))
+    return Fit(coefficient, float(np.sqrt(np.mean(np.square(left / evidence.room)))))
 
 
 def fit_blend(evidence: Evidence, predicted: Floats, *, left_over: float = LEFT_OVER) -> Fit | None:

@@ -20,6 +20,7 @@ from tapml_tui.compare.diagnosis.words import blended, plural
 _MOST_AXES = 5
 _MOST_FACTORS = 24
 _LINES = 64
+_LANES = (2, 4, 8)
 _BORDER = 0.25
 
 
@@ -31,6 +32,7 @@ class _Move:
     words: str
     shape: tuple[int, ...]
     order: tuple[int, ...]
+    reversed_axis: int | None = None
 
     def source(self, where: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Where in the reference the elements at `where` come from."""
@@ -38,11 +40,16 @@ class _Move:
         place = [moved[0]] * len(self.shape)
         for position, axis in enumerate(self.order):
             place[axis] = moved[position]
+        if self.reversed_axis is not None:
+            place[self.reversed_axis] = self.shape[self.reversed_axis] - 1 - place[self.reversed_axis]
         return np.asarray(np.ravel_multi_index(tuple(place), self.shape))
 
     def applied(self, reference: Floats) -> Floats:
         """The whole reference, moved."""
-        return np.ascontiguousarray(reference.reshape(self.shape).transpose(self.order)).reshape(reference.shape)
+        moved = reference.reshape(self.shape)
+        if self.reversed_axis is not None:
+            moved = np.flip(moved, self.reversed_axis)
+        return np.ascontiguousarray(moved.transpose(self.order)).reshape(reference.shape)
 
 
 def layouts(evidence: Evidence) -> Diagnosis | None:
@@ -79,6 +86,12 @@ def _layouts(evidence: Evidence) -> Iterator[_Move]:
     for axis in real:
         size, before, after = shape[axis], shape[:axis], shape[axis + 1 :]
         names = plural(evidence.names[axis])
+        for width in (width for width in _LANES if size % width == 0 and size > width):
+            words = f"neighbouring {names} have changed places" if width == 2 else (
+                f"within every {width} {names} the order is reversed"
+            )  # fmt: skip
+            grouped = (*before, size // width, width, *after)
+            yield _Move(Kind.PERMUTED, f"{words} (axis {axis})", grouped, tuple(range(len(grouped))), axis + 1)
         for outer in [f for f in range(2, size // 2 + 1) if size % f == 0][:_MOST_FACTORS]:
             inner = size // outer
             order = (*range(axis), axis + 1, axis, *range(axis + 2, len(shape) + 1))

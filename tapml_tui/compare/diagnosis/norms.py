@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis.evidence import Floats
 from tapml_tui.compare.diagnosis.reductions import dropped
 from tapml_tui.compare.diagnosis.result import Kind
+from tapml_tui.compare.diagnosis.sums import in_sequence, narrow
 from tapml_tui.compare.diagnosis.variant import Variant
 
 _EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1e-2, 1e-1)
@@ -29,17 +30,23 @@ class _Norm:
     epsilon: float
     terms: slice | None = None
     divisor: int = 0
+    carried: Any = None
 
     def computed(self) -> Floats:
         """The result."""
         some = self.x if self.terms is None else self.x[..., self.terms]
         count = int(np.prod([some.shape[axis] for axis in self.axes])) + self.divisor
-        mean = some.sum(axis=self.axes, keepdims=True) / count if self.centred else 0.0
-        square = np.square(some - mean).sum(axis=self.axes, keepdims=True) / count
+        mean = self._total(some) / count if self.centred else 0.0
+        square = self._total(np.square(some - mean)) / count
         result = (self.x - mean) / np.sqrt(square + self.epsilon)
         if self.weight is not None:
             result = result * self.weight
         return np.asarray(result if self.bias is None else result + self.bias)
+
+    def _total(self, terms: Floats) -> Floats:
+        if self.carried is not None:
+            return in_sequence(terms, self.axes, self.carried)
+        return np.asarray(terms.sum(axis=self.axes, keepdims=True))
 
 
 def normalized(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tuple[Floats, Iterator[Variant]]]:
@@ -75,6 +82,9 @@ def _wrong(norm: _Norm) -> Iterator[Variant]:
         if epsilon != norm.epsilon:
             words = f"each row has another factor, as with an epsilon of {epsilon:g} instead of {norm.epsilon:g}"
             yield Variant(Kind.SLICE_SCALE, words, replace(norm, epsilon=epsilon).computed())
+    for name, dtype in narrow(norm.x.size):
+        words = f"the sums of the statistics of each row are carried in {name}"
+        yield Variant(Kind.LOW_PRECISION, words, replace(norm, carried=dtype).computed())
     for other in range(norm.x.ndim - 1):
         words = f"normalised along axis {other} instead of axis {norm.axes[-1]}"
         yield Variant(Kind.WRONG_AXIS, words, replace(norm, axes=(other,)).computed())

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis.evidence import Floats
 from tapml_tui.compare.diagnosis.reductions import dropped
 from tapml_tui.compare.diagnosis.result import Kind
+from tapml_tui.compare.diagnosis.sums import narrow, product
 from tapml_tui.compare.diagnosis.variant import WORK, Variant
 
 
@@ -43,6 +44,9 @@ def _linear_wrong(x: Floats, kernel: Floats, bias: Floats) -> Iterator[Variant]:
     if kernel.shape[-1] == kernel.shape[-2]:
         words = "multiplied by the matrix instead of its transpose, or the reverse"
         yield Variant(Kind.TRANSPOSED, words, x @ np.swapaxes(kernel, -1, -2) + bias)
+    for name, dtype in narrow(right.size * size):
+        words = f"the sums of products are carried in {name}"
+        yield Variant(Kind.LOW_PRECISION, words, product(x, kernel, dtype) + bias)
     for terms, words in dropped(size):
         left = slice(terms.stop, size) if terms.start == 0 else slice(0, terms.start)
         missing = x[..., left] @ kernel[..., left, :]
@@ -93,6 +97,11 @@ def _convolved_wrongly(windows: Floats, weight: Floats, groups: int, bias: Float
         words = "the filter is transposed: its rows are used as columns"
         yield Variant(Kind.TRANSPOSED, words, _convolved(windows, turned, groups) + bias)
     flat = weight.reshape(weight.shape[0], -1)
+    if groups == 1:
+        columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(*(windows.shape[d] for d in (0, 2, 3)), -1)
+        for name, dtype in narrow(columns.size * flat.shape[0]):
+            coarse = np.moveaxis(product(columns, flat.T[None, None], dtype), -1, 1)
+            yield Variant(Kind.LOW_PRECISION, f"the sums of products are carried in {name}", coarse + bias)
     for terms, words in dropped(flat.shape[1]):
         fewer = np.zeros_like(flat)
         fewer[:, terms] = flat[:, terms]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tapml_tui.compare.diagnosis.evidence import Floats
 from tapml_tui.compare.diagnosis.result import Kind
+from tapml_tui.compare.diagnosis.sums import ROUNDINGS, in_sequence, narrow, running
 from tapml_tui.compare.diagnosis.variant import Variant
 
 DROPPED = (1, 2, 3, 4, 8, 16, 32, 64)
@@ -35,9 +36,26 @@ def softmax(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tuple
         total = np.exp(x - top).take(range(x.shape[axis])[terms], axis).sum(axis=axis, keepdims=True)
         return np.asarray(x - top - np.log(total))
 
+    def coarse(axis: int, dtype: Any) -> Floats:
+        top = x.max(axis=axis, keepdims=True)
+        return np.asarray(x - top - np.log(in_sequence(np.exp(x - top), (axis,), dtype)))
+
     for axis in range(x.ndim):
         for function in (np.exp, lambda values: values):
-            yield function(log(axis)), _softmax_wrong(log, function, axis, x)
+            yield (
+                function(log(axis)),
+                chain(
+                    _softmax_wrong(log, function, axis, x),
+                    (
+                        Variant(
+                            Kind.LOW_PRECISION,
+                            f"the sums along axis {axis} are carried in {name}",
+                            function(coarse(axis, dtype)),
+                        )
+                        for name, dtype in narrow(x.size)
+                    ),
+                ),
+            )
 
 
 def _softmax_wrong(
@@ -77,6 +95,8 @@ def _cumsum_wrong(x: Floats, axis: int) -> Iterator[Variant]:
             fewer = x.copy()
             fewer[(*[slice(None)] * axis, slice(terms.stop, None))] = 0.0
             yield Variant(Kind.MISSING_TERM, f"along axis {axis} {words} of all sums", np.cumsum(fewer, axis))
+    for name, dtype in narrow(x.size):
+        yield Variant(Kind.LOW_PRECISION, f"the sums along axis {axis} are carried in {name}", running(x, axis, dtype))
     back = np.flip(np.cumsum(np.flip(x, axis), axis), axis)
     yield Variant(Kind.PERMUTED, f"summed from the end of axis {axis} to its beginning", back)
     yield Variant(Kind.STALE, "nothing is summed: the input is copied", x)
@@ -105,6 +125,9 @@ def _reduced_wrongly(
                 said, right = (", ".join(map(str, those)) for those in (other, axes))
                 words = f"reduced along axis {said} instead of axis {right}"
                 yield Variant(Kind.WRONG_AXIS, words, result.reshape(reference.shape))
+    for name, dtype in narrow(x.size if function in (np.mean, np.sum) else ROUNDINGS + 1):
+        coarse = in_sequence(x, axes, dtype) / (x.size / reference.size if function is np.mean else 1.0)
+        yield Variant(Kind.LOW_PRECISION, f"the sums are carried in {name}", coarse.reshape(reference.shape))
     axis = axes[-1]
     for terms, words in dropped(x.shape[axis]):
         left = x.take(range(x.shape[axis])[terms], axis)

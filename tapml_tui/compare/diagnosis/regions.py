@@ -16,6 +16,8 @@ from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 _DEPTH = 3
 _PART = 0.75
 _SHOWN = 2.0
+_FEW = 8
+_CLEARLY = 3.0
 _MOST = {Form.TAIL: 0.75, Form.HEAD: 0.5, Form.RANGE: 0.5}
 
 
@@ -41,9 +43,17 @@ def regional(evidence: Evidence) -> Diagnosis | None:
         memory = _in_memory(evidence, most)
         if memory is not None or region is None:
             return memory
-    if _vague(evidence, region):
+    if barely(evidence, region) or _vague(evidence, region):
         return None
     return described(evidence, region)
+
+
+def barely(evidence: Evidence, region: Region) -> bool:
+    """So few elements fail, and others come so near to it, that where they lie may be chance."""
+    outside = np.abs(evidence.error)
+    worst = outside.max()
+    outside[np.ix_(*region.chosen)] = 0.0
+    return bool(np.count_nonzero(evidence.bad) < _FEW and worst < _CLEARLY * outside.max())
 
 
 def _vague(evidence: Evidence, region: Region) -> bool:

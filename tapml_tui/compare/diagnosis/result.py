@@ -31,6 +31,7 @@ class Kind(StrEnum):
     SLICE_SCALE = "slice_scale"
     SLICE_OFFSET = "slice_offset"
     BIAS = "bias"
+    INPUT = "input"
     MISSING_TERM = "missing_term"
     FORMULA = "formula"
     CAST = "cast"

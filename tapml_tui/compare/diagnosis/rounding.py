@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -26,15 +27,22 @@ _FLIPPED = 0.02
 _FEWEST = 32
 
 
+def narrower(dtype: np.dtype[Any]) -> Iterator[tuple[str, Any]]:
+    """Dtypes with fewer bits than one has, by name."""
+    own = precision(dtype)
+    for name, other in _NARROWER:
+        of = precision(np.dtype(other))
+        if own is not None and of is not None and of.fraction_bits < own.fraction_bits:
+            yield name, other
+
+
 def cast(evidence: Evidence) -> Diagnosis | None:
     """Rounded, or truncated, to a narrower dtype, or to whole numbers."""
-    own = precision(evidence.dtype)
     best: Diagnosis | None = None
     finite = np.where(evidence.finite, evidence.reference, 0.0)
-    for name, dtype in _NARROWER:
+    for name, dtype in narrower(evidence.dtype):
         of = precision(np.dtype(dtype))
-        if own is None or of is None or of.fraction_bits >= own.fraction_bits:
-            continue
+        assert of is not None
         rounded = finite.astype(dtype).astype(np.float64)
         grid = 2.0 * half_ulp(np.abs(finite), of)
         best = _better(

@@ -13,7 +13,7 @@ from tapml_tui.compare.diagnosis.words import multiple, number
 _FEWEST = 4
 _COARSE = 0.1
 _CLEAR = 6.0
-_COMMON = 0.5
+_COMMON = 0.2
 """A slice has to have this many times more elements than it is given numbers."""
 
 

@@ -14,6 +14,9 @@ from tapml_tui.compare.diagnosis.words import number
 from tapml_tui.compare.precision import precision
 
 _FEWEST = 8
+_ABSURD = 0.6
+_MIXED = 0.2
+_ROUNDED = 0.1
 _SINGLE = 23
 
 
@@ -37,8 +40,8 @@ def overflow(evidence: Evidence) -> Diagnosis | None:
     """Inf where the reference is finite."""
     new = np.isinf(evidence.actual) & np.isfinite(evidence.reference)
     count = int(np.count_nonzero(new))
-    if not count:
-        return None
+    if not count or np.count_nonzero(_clearly_wrong(evidence)) > count:
+        return None  # what else is wrong is more than that
     size = np.abs(np.where(np.isfinite(evidence.reference), evidence.reference, 0.0))
     smallest = float(size[new].min())
     staying = size[~new & np.isfinite(evidence.actual)]
@@ -48,6 +51,12 @@ def overflow(evidence: Evidence) -> Diagnosis | None:
     if where := located(evidence, new):
         words = f"{where}: overflow to Inf, {count} elements"
     return Diagnosis(Kind.OVERFLOW, words)
+
+
+def _clearly_wrong(evidence: Evidence) -> npt.NDArray[np.bool_]:
+    """Elements that fail by more than rounding to a narrower dtype could explain."""
+    difference = np.abs(evidence.error) * evidence.allowance
+    return np.asarray(evidence.bad & (difference > _ROUNDED * np.abs(evidence.reference)))
 
 
 def lost_nan(evidence: Evidence) -> Diagnosis | None:
@@ -64,17 +73,19 @@ def garbage(evidence: Evidence) -> Diagnosis | None:
     unit = precision(evidence.dtype)
     wrong = evidence.bad | (~np.isfinite(evidence.actual) & np.isfinite(evidence.reference))
     known = np.abs(evidence.reference[evidence.finite])
-    if unit is None or np.count_nonzero(wrong) < _FEWEST or not known.any():
+    if unit is None or not wrong.any() or not known.any():
         return None
     size, top, rms = np.abs(evidence.actual[wrong]), float(known.max()), float(np.sqrt(np.mean(known**2)))
     written = size[np.isfinite(size) & (size > 0.0)]
-    if written.size < _FEWEST // 2:
-        return None
-    wide = float(np.ptp(np.log2(written))) > 30.0
     beyond = float(np.mean(~(size <= 1e6 * top))) + float(np.mean((size > 0.0) & (size < 1e-12 * rms)))
     # A half type cannot show that range: Inf and NaN beside values that are next to nothing have to do.
-    mixed = min(float(np.mean(~(size <= 100.0 * top))), float(np.mean(size < 1e-3 * rms)))
-    if not (wide and beyond > 0.2) and not (unit.fraction_bits < _SINGLE and mixed > 0.08):
+    half = unit.fraction_bits < _SINGLE
+    mixed = min(float(np.mean(~(size <= 100.0 * top))), float(np.mean(size < 1e-3 * rms))) if half else 0.0
+    if size.size < _FEWEST or written.size < _FEWEST // 2:  # so few tell by themselves only if nearly all are absurd
+        absurd = np.unique(written).size > 1 and written.max() > 1e6 * top and beyond > _ABSURD
+        if not absurd and not (mixed >= _MIXED and size.size >= _FEWEST // 2 and written.size):
+            return None
+    elif not (float(np.ptp(np.log2(written))) > 30.0 and beyond > 0.2) and mixed <= 0.08:
         return None
     where, count = located(evidence, wrong), int(np.count_nonzero(wrong))
     subject = where or (f"{count} of {wrong.size} values" if count < 0.99 * wrong.size else "all values")

@@ -7,6 +7,7 @@ operator gives the reference are the right ones. Where none does, nothing is sai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis import attention, elementwise, norms, products, reductions, rotary
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import Fit, fit, fit_blend, promising
-from tapml_tui.compare.diagnosis.result import Diagnosis
+from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
+from tapml_tui.compare.diagnosis.rounding import narrower
 from tapml_tui.compare.diagnosis.variant import CLOSE, LIMIT, Variant, distance
 from tapml_tui.compare.diagnosis.words import blended
 from tapml_tui.compare.precision import precision
@@ -52,11 +54,10 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
 
 
 def _explained(evidence: Evidence) -> Diagnosis | None:
-    right, variants = min(
-        _bases(evidence), key=lambda base: distance(base[0], evidence.reference), default=(None, None)
-    )
-    if right is None or variants is None:
+    nearest = min(_bases(evidence), key=lambda base: distance(base[0], evidence.reference), default=None)
+    if nearest is None:
         return None
+    right, variants = nearest
     best: Diagnosis | None = None
     for variant in variants:
         if variant.values.shape != evidence.shape:
@@ -85,7 +86,19 @@ def _bases(evidence: Evidence) -> Iterator[tuple[Floats, Iterator[Variant]]]:
     wide = [array if array.dtype.kind in "biu" else array.astype(np.float64) for array in evidence.inputs]
     for words, maker in _MAKERS:
         if any(word in name for word in words):
-            for right, variants in maker(wide, evidence.reference):
+            for place, (right, variants) in enumerate(maker(wide, evidence.reference)):
                 if right.size == evidence.reference.size and distance(right, evidence.reference) < CLOSE:
-                    yield right.reshape(evidence.shape), variants
+                    yield right.reshape(evidence.shape), chain(variants, _of_rounded(evidence, maker, wide, place))
             return
+
+
+def _of_rounded(evidence: Evidence, maker: Maker, inputs: list[npt.NDArray[Any]], place: int) -> Iterator[Variant]:
+    """The right computation, of inputs that went through a narrower dtype."""
+    floating = [number for number, array in enumerate(inputs) if array.dtype.kind == "f"]
+    for name, dtype in narrower(evidence.dtype):
+        for chosen in [floating, *([number] for number in floating[:2] if len(floating) > 1)]:
+            rounded = [a.astype(dtype).astype(np.float64) if n in chosen else a for n, a in enumerate(inputs)]
+            made = next(islice(maker(rounded, evidence.reference), place, None), None)
+            if made is not None and made[0].size == evidence.reference.size:
+                what = "what is read" if chosen is floating else f"input {chosen[0]}"
+                yield Variant(Kind.CAST, f"{what} is rounded to {name} first", made[0].reshape(evidence.shape))
