@@ -1,4 +1,4 @@
-"""Makes the screenshot of the README: the real program on the demo trace, on a real target.
+"""Makes the screenshots of the README: the real program on real traces, on a real target.
 
 python assets/make_screenshots.py
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +26,11 @@ from tapml_tui.ui.inbox import Inbox
 from trace_format import open_trace
 
 ASSETS = Path(__file__).resolve().parent
-PATIENCE = 120.0  # seconds until a state must be reached
+PATIENCE = 300.0  # seconds until a state must be reached
+SIZE = (120, 36)
+
+STORY = (("story-found", "ccc"), ("story-inherited", "c"), ("story-healed", "[xc"))
+"""What the README shows of the planted fault: name of a picture, keys before it."""
 
 
 async def _until(reached: Callable[[], bool]) -> None:
@@ -35,30 +41,37 @@ async def _until(reached: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _shoot(trace_path: Path, name: str, stops: int) -> None:
-    """Run on to the `stops`-th disagreement, and photograph it."""
+async def _shoot(trace_path: Path, scenes: tuple[tuple[str, str], ...], options: TargetOptions) -> None:
+    """Press keys, and photograph what they lead to."""
     inbox = Inbox()
     with open_trace(trace_path) as trace:
-        engine = Engine(trace, make_backends(TargetOptions()), on_event=inbox.put)
+        engine = Engine(trace, make_backends(options), on_event=inbox.put)
         app = DebuggerApp(engine, inbox, "you@buildhost")
-        async with app.run_test(size=(120, 36)) as pilot:
+        async with app.run_test(size=SIZE) as pilot:
             await _until(lambda: all(b.state is State.READY for b in engine.snapshot.backends if b.backend == "target"))
-            for _ in range(stops):
-                before = engine.snapshot.cursor
-                await pilot.press("c")
-                await _until(lambda b=before: engine.snapshot.cursor > b and not engine.snapshot.running)
-            await asyncio.sleep(0.5)
-            await pilot.pause()
-            app.save_screenshot(f"{name}.svg", path=str(ASSETS))
+            for name, keys in scenes:
+                for key in keys:
+                    before = engine.snapshot.generation
+                    await pilot.press({"[": "left_square_bracket"}.get(key, key))
+                    if key != "[":
+                        await _until(lambda b=before: engine.snapshot.generation > b and not engine.snapshot.running)
+                    await pilot.pause(0.5)
+                await app.workers.wait_for_complete()
+                await pilot.pause(0.5)
+                app.save_screenshot(f"{name}.svg", path=str(ASSETS))
         engine.close()
 
 
 def main() -> None:
-    """All screenshots, of a copy of the demo, so that no run is left beside it."""
+    """All screenshots, of copies, so that no run is left beside a trace of ours."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "demo.trace"
-        shutil.copy(ASSETS / "demo.trace", copy)
-        asyncio.run(_shoot(copy, "screenshot", stops=2))
+        demo, llama = Path(folder) / "demo.trace", Path(folder) / "llama.trace"
+        shutil.copy(ASSETS / "demo.trace", demo)
+        asyncio.run(_shoot(demo, (("screenshot", "cc"),), TargetOptions()))
+        model = ASSETS.parent / "tests" / "models.py:llama"
+        subprocess.run([sys.executable, "-m", "tapml_tui", "carve", str(model), "-o", str(llama)], check=True)
+
+        asyncio.run(_shoot(llama, STORY, TargetOptions(lower=str(ASSETS / "planted.py"))))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def histogram(decades: Mapping[int, int], width: int, rows: int, *, equal: int, 
     marked = math.floor(math.log10(allowed)) if allowed > 0 else None
     # What is far below the floor shares one line where there is no room for all.
     lowest = max(first, last - rows + 2)
-    if rows >= TALL_FROM and (lowest == first or (marked is not None and lowest < marked)):
+    if rows >= TALL_FROM and (lowest == first or (marked is not None and lowest <= marked)):
         below = sum(count for decade, count in counts.items() if decade <= lowest)
         most = max(most, math.log10(max(below, 1)) + 1)
         heading: Line = [("elements by |error|", theme.DIM), (f"   {equal:,} are equal" if equal else "", theme.DIM)]

@@ -92,7 +92,7 @@ def _axes(axes: tuple[int, ...], shape: tuple[int, ...], width: int) -> str:
 
 def _spectrum(found: Findings, what: Shown, room: Room, used: int) -> list[Line]:
     """How large the errors are: a line for each decade where there is room, else one line."""
-    spare = room.height - used - GOOD_MAP - 4
+    spare = room.height - used - GOOD_MAP - 3  # the map's heading, and a blank line before each picture
     metrics = found.metrics
     drawn = charts.histogram(
         dict(metrics.histogram), room.width, spare, equal=metrics.zeros, allowed=what.comparison.floor

@@ -16,16 +16,18 @@ import pytest
 
 pytestmark = [pytest.mark.tmux, pytest.mark.tvm, pytest.mark.torch]
 
-DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
+ASSETS = Path(__file__).parents[2] / "assets"
+DEMO = ASSETS / "demo.trace"
 
 
 class Terminal:
     """A tmux server of its own with one window that runs the debugger."""
 
-    def __init__(self, folder: Path, size: tuple[int, int], *arguments: str) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int], *arguments: str, trace: Path | None = None) -> None:
         self._socket = str(folder / "tmux.sock")
-        trace = folder / "demo.trace"
-        shutil.copy(DEMO, trace)
+        if trace is None:
+            trace = folder / "demo.trace"
+            shutil.copy(DEMO, trace)
         width, height = map(str, size)
         command = [sys.executable, "-m", "tapml_tui", str(trace), *arguments]
         environment = [f"XDG_{kind}_HOME={folder / kind}" for kind in ("STATE", "CACHE")]
@@ -207,3 +209,27 @@ def test_ctrl_c_stops_nothing_and_says_how_to_leave(terminal: Terminal) -> None:
     terminal.until("Nothing is running. q quits.")
     terminal.press("q")
     terminal.until("exit code 0")
+
+
+@pytest.mark.slow
+def test_the_planted_fault_of_the_readme_is_found_with_its_keys(tmp_path: Path) -> None:
+    trace = tmp_path / "llama.trace"
+    model = ASSETS.parent / "tests" / "models.py:llama"
+    subprocess.run([sys.executable, "-m", "tapml_tui", "carve", str(model), "-o", str(trace)], check=True)
+    terminal = Terminal(tmp_path, (80, 24), "--lower", str(ASSETS / "planted.py"), trace=trace)
+    try:
+        terminal.until("ready")
+        for said in ("aten.cumsum.default#0: TVM cannot", "aten.new_ones.default#0: wrong dtype", "LOCAL  sin"):
+            terminal.press("c")
+            terminal.until(said)
+        terminal.until("Rows 24..31 are zero: the last 8 of")
+        terminal.press("c")
+        terminal.until("the answer is wrong: ")
+        terminal.press("[")
+        terminal.until(row("sin", "T", "✗"))
+        terminal.press("x")
+        terminal.until("aten.sin.default#0: on source now")
+        terminal.press("c")
+        terminal.until("the answer holds: ")
+    finally:
+        terminal.close()

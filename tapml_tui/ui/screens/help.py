@@ -28,6 +28,8 @@ NUMBERS = (
     ("max abs", "largest error of an element"),
     ("rel", "largest error divided by its element: 0.01 is 1%"),
     ("outside", "elements beyond their floor"),
+    ("cosine", "as snr and pearson an average, which decides nothing; blind: by it alone this error would pass"),
+    ("passes", "the tolerance that would have let it pass: what others ask for"),
     ("where", "the worst of each block of elements: ░ within its floor, ▒▓█ beyond, by magnitude"),
     ("|error|", "how many elements have an error of which magnitude; │ marks the floor"),
     ("answer", "what the model answers, by its own measure: top-1, cosine, KL; ~ is of before a switch"),
