@@ -50,8 +50,7 @@ def compare(
         share: How much of the error of functions arrives in a large result. See `noise.noise_of`.
         chained: Whether `floor` is that of the whole model up to here.
         rms: Root mean square of the finite elements of `reference`, where it is known: it saves a pass.
-        straying: How far the sum behind each element may stray, where that is known (`sums.straying`). float32 and
-            float64, of an operator that only sums.
+        straying: How far the sum behind each element may stray, where that is known (`sums.straying`).
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
         inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
             inputs, so that nobody here is to blame for it.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -183,21 +183,14 @@ class Comparer:
         floor, arithmetic = _floor(value, arrays[0], mode), self._arithmetic(visit, value, mode)
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
-        by_sums = not chained and sample is None
-        straying = straying_of(self._references, visit.view.case, visit.binding, arrays[0]) if by_sums else None
-
-        def judge(pair: _Pair) -> Comparison:
-            return compare(
-                *pair,
-                floor=floor,
-                chained=chained,
-                rms=value.rms,
-                straying=straying,
-                override=override,
-                **arithmetic._asdict(),
-            )
-
-        return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
+        judge = partial(_judge, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict())
+        found = judge(arrays)
+        if found.passed and found.max_abs > 0 and not chained and sample is None:  # by what is known of each element
+            straying = straying_of(self._references, visit.view.case, visit.binding, arrays[0])
+            if straying is not None:
+                judge = partial(judge, straying=straying)
+                found = judge(arrays)
+        return self._unhidden(visit, place, arrays, found, judge, sample=sample)
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands, case = visit.binding.operands, visit.view.case
@@ -282,10 +275,12 @@ class Comparer:
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
         arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
 
-        def judge(pair: _Pair) -> Comparison:
-            return compare(*pair, floor=floor, inherited_nan=True, override=override, **arithmetic)
-
+        judge = partial(_judge, floor=floor, inherited_nan=True, override=override, **arithmetic)
         return self._unhidden(visit, place, arrays, judge(arrays), judge)
+
+
+def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
+    return compare(*arrays, **facts)
 
 
 SQUARES_OVERFLOW = 2.0**63

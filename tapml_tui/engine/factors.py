@@ -17,18 +17,17 @@ _FIRST = {"linear": 0, "mm": 0, "bmm": 0, "matmul": 0, "addmm": 1, "baddbmm": 1}
 def straying_of(references: References, case: int, binding: Binding, reference: np.ndarray) -> np.ndarray | None:
     """How far each sum of products of the recorded inputs may stray from `reference`.
 
-    None for what is no such sum, for a large one, and for types narrower than float32: what they round to on the way
-    counts for more.
+    None for what is no such sum, and for a large one.
     """
     unit, factors = precision(reference.dtype), _factors(binding.unit.calls[0])
-    if unit is None or reference.dtype.itemsize < 4 or factors is None:
+    if unit is None or factors is None:
         return None
     left, right = (references.get(case, binding.operands[at]) for at in factors)
     rows, columns = (load(one) if one is not None else None for one in (left, right))
     if rows is None or columns is None or rows.ndim < 2 or columns.ndim < 2:
         return None
     transposed = ".linear." not in binding.unit.calls[0].op
-    strays = straying(rows, columns.swapaxes(-1, -2) if transposed else columns, unit.roundoff)
+    strays = straying(rows, columns.swapaxes(-1, -2) if transposed else columns, unit)
     return strays if strays is None or strays.shape == reference.shape else None
 
 

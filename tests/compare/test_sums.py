@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from tapml_tui.compare import compare
+from tapml_tui.compare.noise import FLOAT32
+from tapml_tui.compare.precision import precision
 from tapml_tui.compare.sums import MOST_TERMS, straying
-from tests.compare.test_noise import ORDERS, generator
+from tests.compare.test_noise import ORDERS, again, generator
 from trace_format.model import Floor
-
-ROUNDOFF = 2.0**-24
 
 
 def products(n: int, *, falling: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +25,7 @@ def products(n: int, *, falling: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("n", [2, 16, 64, 1024])
 def test_no_order_strays_further(n: int, falling: bool) -> None:
     x, w = products(n, falling=falling)
-    allowed = straying(x, w, ROUNDOFF)
+    allowed = straying(x, w, FLOAT32)
     assert allowed is not None and allowed.shape == (16, 24)
     exact = x.astype(np.float64) @ w.T.astype(np.float64)
     terms = x[:, None] * w[None]
@@ -37,6 +38,22 @@ def test_no_order_strays_further(n: int, falling: bool) -> None:
     assert allowed.min() < 16 * typical
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("n", [16, 384])
+def test_half_of_a_sum_may_be_rounded_to_a_half_type(n: int, dtype: np.dtype) -> None:
+    x, w = (factor.astype(dtype) for factor in products(n, falling=False))
+    unit = precision(np.dtype(dtype))
+    assert unit is not None
+    allowed = straying(x, w, unit)
+    exact = x.astype(np.float64) @ w.T.astype(np.float64)
+    terms = x.astype(np.float32)[:, None] * w.astype(np.float32)[None]
+    for order in (slice(None), slice(None, None, -1), generator("halves").permutation(n)):
+        parts = np.split(terms[..., order], 2, axis=-1)
+        sums = again(ORDERS[0](parts[0]), dtype) + ORDERS[0](parts[1])
+        assert (np.abs(sums - exact) <= allowed).all()
+    assert allowed.mean() < 4 * unit.roundoff * np.sqrt((exact**2).mean())
+
+
 def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
     """Eight times what a sequential sum errs passes by the size of the result, and not by that of the sums."""
     x, w = products(64, falling=False)
@@ -46,7 +63,7 @@ def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
     source, other = exact.astype(np.float32), ORDERS[0](terms) + bias
     half = float(np.spacing(np.abs(source)).max()) / 2
     facts = {"floor": Floor(half, half / 2, "float64", 0.5, 0.0), "terms": 64.0, "functions": False}
-    allowed = straying(x, w * np.float32(2.0**-7), ROUNDOFF)
+    allowed = straying(x, w * np.float32(2.0**-7), FLOAT32)
     wrong = source + np.float32(4 * half)
     assert compare(source, wrong, **facts).passed
     judged = compare(source, wrong, straying=allowed, **facts)
@@ -56,14 +73,14 @@ def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
 
 def test_what_is_not_known_limits_nothing() -> None:
     x, w = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
-    assert straying(x, w[:, :3], ROUNDOFF) is None
-    assert straying(x[0], w, ROUNDOFF) is None
-    assert straying(np.ones((5, 2, 4), np.float32), np.ones((4, 3, 4), np.float32), ROUNDOFF) is None
-    assert straying(x[:0], w, ROUNDOFF) is None
+    assert straying(x, w[:, :3], FLOAT32) is None
+    assert straying(x[0], w, FLOAT32) is None
+    assert straying(np.ones((5, 2, 4), np.float32), np.ones((4, 3, 4), np.float32), FLOAT32) is None
+    assert straying(x[:0], w, FLOAT32) is None
     wide = np.broadcast_to(np.float32(1), (MOST_TERMS // 4, 8))
-    assert straying(wide, w.repeat(2, axis=1), ROUNDOFF) is None
+    assert straying(wide, w.repeat(2, axis=1), FLOAT32) is None
     x[1, 2] = np.inf
-    limits = straying(x, w, ROUNDOFF)
+    limits = straying(x, w, FLOAT32)
     assert limits is not None and np.isinf(limits[1]).all() and np.isfinite(limits[0]).all()
 
 
