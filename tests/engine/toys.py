@@ -154,6 +154,7 @@ class Driver:
         self.events: list[Event] = []
         self.answers: dict[int, Snapshot] = {}
         self.told_twice: list[int] = []
+        self.patience = 90.0  # seconds for an answer
         self._news = threading.Condition()
         chosen = backends or (NumpyBackend("source"), NumpyBackend("target"))
         self.source, self.target = chosen[0], chosen[-1]
@@ -171,7 +172,7 @@ class Driver:
 
     def wait(self, ticket: int) -> Snapshot:
         with self._news:
-            assert self._news.wait_for(lambda: ticket in self.answers, 90), "no answer"
+            assert self._news.wait_for(lambda: ticket in self.answers, self.patience), "no answer"
             return self.answers[ticket]
 
     def do(self, command: Command) -> Snapshot:

@@ -24,6 +24,8 @@ from trace_format.model import NodeRef
 
 MAX_INPUTS = 4 << 20
 """Bytes. A mismatch is confirmed with all inputs uploaded again, at 25 MB/s."""
+PATIENCE = 900.0
+"""Seconds for one answer of the engine: all of a chain on a machine that has other work."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def bench_on(path: Path, seed: str, folder: Path) -> Iterator[Bench]:
     source, target = placing_backends(folder)
     trace = open_trace(path)
     with Driver(trace, (source, target), mode=Mode.ISOLATED, reuse=False, initial="source") as driver:  # type: ignore[arg-type]
+        driver.patience = PATIENCE
         case = random.Random(f"{seed}/{path.name}").randrange(len(trace.cases))
         bench = Bench(driver, target, seed, case)
         driver.do(SelectCase(case))
