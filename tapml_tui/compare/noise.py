@@ -37,6 +37,8 @@ What is rounded, or given by a function, is r itself, or an intermediate that hi
 (a bias, a shift). With x and y independent and r given, x has a deviation of at most half of that of r, so that
 four deviations of it are `HIDDEN` times the rms of the reference.
 
+Where the products behind each element are at hand and few, M is known better than by these averages: see `sums`.
+
 Chained, D is measured against a replay of the whole model, and every kernel upstream may err by another
 constant than the source's: all of it is multiplied by `CHAINED`.
 """
