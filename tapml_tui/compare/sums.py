@@ -18,6 +18,7 @@ the terms, which is s / 2 with a deviation of sqrt(q) / 2. Four of them are `HID
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ RISK = 1e-6
 """In so many outputs of healthy nodes one element strays further, however many elements there are."""
 
 MOST_TERMS = 1 << 22
-"""Products that are looked at for one output: it takes a quarter of a second."""
+"""Products that are looked at for one output: it takes a tenth of a second."""
 
 _TOGETHER = 1 << 17
+"""So many at a time, or those of one element: 5 MB."""
 
 
 def straying(left: Array, right: Array, unit: Precision) -> Array | None:
@@ -60,13 +62,15 @@ def straying(left: Array, right: Array, unit: Precision) -> Array | None:
     if not 0 < result.size * terms <= MOST_TERMS:
         return None
     left, right = np.broadcast_to(left, (*outer, rows, terms)), np.broadcast_to(right, (*outer, columns, terms))
-    step = max(1, _TOGETHER // (columns * terms))
+    wide = max(1, min(columns, _TOGETHER // terms))
+    tall = max(1, _TOGETHER // (terms * wide))
     for place in np.ndindex(outer):
-        factors = right[place].astype(np.float64)
-        for start in range(0, rows, step):
-            some = slice(start, start + step)
-            products = left[place][some, None].astype(np.float64) * factors
-            result[place][some] = _stray(products, RISK / result.size, unit)
+        above, beside, found = left[place], right[place], result[place]
+        for row, column in product(range(0, rows, tall), range(0, columns, wide)):
+            down, across = slice(row, row + tall), slice(column, column + wide)
+            with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+                products = above[down, None].astype(np.float64) * beside[across].astype(np.float64)
+            found[down, across] = _stray(products, RISK / result.size, unit)
     return np.where(np.isfinite(result), result, math.inf)
 
 
