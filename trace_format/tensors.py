@@ -60,7 +60,13 @@ def _sha256(view: memoryview) -> bytes:
     return hashlib.sha256(view).digest()
 
 
-def write_tensor(output: Output, record: Record, view: memoryview, digest: Callable[[], bytes]) -> bytes:
+def write_tensor(
+    output: Output,
+    record: Record,
+    view: memoryview,
+    digest: Callable[[], bytes],
+    sums: Callable[[], bytes] | None = None,
+) -> bytes:
     """Write a tensor record where `output` stands.
 
     Args:
@@ -68,17 +74,22 @@ def write_tensor(output: Output, record: Record, view: memoryview, digest: Calla
         record: The layout of the record there.
         view: The bytes.
         digest: Their SHA-256, asked for when the bytes are written: it may be computed meanwhile.
+        sums: As `checksums` gives them, likewise; None: they are computed here.
 
     Returns:
         The record's body.
     """
     header = header_bytes(record)
     output.write(header + bytes(record.bulk - record.offset - len(header)))
-    sums = bytearray()
-    for block in blocks(view):
-        sums += zlib.crc32(block).to_bytes(4, "little")
-        output.write(block)
-    body = digest() + bytes(sums)
+    if sums is not None:
+        output.write(view)
+        body = digest() + sums()
+    else:
+        computed = bytearray()
+        for block in blocks(view):
+            computed += zlib.crc32(block).to_bytes(4, "little")
+            output.write(block)
+        body = digest() + bytes(computed)
     output.write(body + tail_bytes(record, header, body))
     return body
 

@@ -161,7 +161,11 @@ class TraceWriter:
         return number
 
     def add_tensor(
-        self, data: npt.NDArray[Any] | Buffer, dtype: str = "", digest: Callable[[], bytes] | None = None
+        self,
+        data: npt.NDArray[Any] | Buffer,
+        dtype: str = "",
+        digest: Callable[[], bytes] | None = None,
+        sums: Callable[[], bytes] | None = None,
     ) -> bytes:
         """Write the bytes of a tensor, once for equal bytes.
 
@@ -169,6 +173,7 @@ class TraceWriter:
             data: An array, or its bytes: contiguous, little-endian.
             dtype: The format's name of its dtype; the bytes must be a multiple of an element.
             digest: Gives the SHA-256 of these bytes, if somebody is computing it already.
+            sums: Gives their `checksums`, if somebody is computing them already.
 
         Returns:
             SHA-256 of the bytes: what `Value.tensor` is.
@@ -181,7 +186,7 @@ class TraceWriter:
         if likeness in self._seen and digest() in self._contents.tensors:
             return digest()
         record = layout(self._output.position, Op.TENSOR, len(view), 32 + 4 * block_count(len(view)))
-        self._place(record, _TENSOR_COST, lambda: write_tensor(self._output, record, view, digest))
+        self._place(record, _TENSOR_COST, lambda: write_tensor(self._output, record, view, digest, sums))
         self._contents.tensors[digest()] = (record.offset, len(view), -1)
         self._seen.add(likeness)
         return digest()

@@ -17,7 +17,7 @@ from tapml_tui.carve.bits import as_recorded, recordable
 from tapml_tui.carve.measure import Array, measure
 from tapml_tui.compare.forecast import Size
 from tapml_tui.operators import to_numpy
-from trace_format.tensors import plain_bytes
+from trace_format.tensors import checksums, plain_bytes
 
 _LARGE = 1 << 17  # bytes: hashing them takes longer than handing them over
 
@@ -26,6 +26,7 @@ class Known(NamedTuple):
     """What is known of the bytes of a tensor."""
 
     digest: bytes
+    sums: bytes
     size: Size
 
 
@@ -66,7 +67,7 @@ def _place(tensor: torch.Tensor) -> tuple[int, int, torch.dtype]:
 
 def _know(array: Array) -> Known:
     peak, rms, _ = measure(array)
-    return Known(sha256(array), Size(array.size, peak, rms))
+    return Known(sha256(array), checksums(plain_bytes(array)), Size(array.size, peak, rms))
 
 
 def sha256(array: Array) -> bytes:

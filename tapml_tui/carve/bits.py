@@ -13,6 +13,8 @@ from tapml_tui.operators import dtype_name, to_numpy
 ALIGNMENT = 64
 """Bytes in a trace lie at multiples of this; kernels may take another path for data that does not."""
 
+_COPIED = 1 << 18  # bytes: up to here two copies and one comparison of memory are faster than an array of truths
+
 
 def as_recorded(value: torch.Tensor) -> torch.Tensor:
     """The tensor as a trace holds it: contiguous, plain bits, aligned; itself if it is so already."""
@@ -44,11 +46,15 @@ def same_bits(a: Any, b: Any) -> bool:
         return False
     if a.data_ptr() == b.data_ptr() and a.is_contiguous() and b.is_contiguous():  # views, when they are made again
         return True
-    return bool(np.array_equal(_bits(a), _bits(b))) if recordable(a.dtype) else bool(torch.equal(a, b))
+    if not recordable(a.dtype):
+        return bool(torch.equal(a, b))
+    one, other = to_numpy(a), to_numpy(b)
+    if one.nbytes <= _COPIED:
+        return one.tobytes() == other.tobytes()
+    return bool(np.array_equal(_bits(one), _bits(other)))
 
 
-def _bits(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    array = to_numpy(tensor)
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.reshape(-1).view(f"u{min(array.itemsize, 8)}")
 
 

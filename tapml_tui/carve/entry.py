@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -37,6 +38,12 @@ class Stored:
             assert self.ahead is not None
             self.digest = self.ahead.result().digest
         return self.digest
+
+    @property
+    def known_sums(self) -> Callable[[], bytes] | None:
+        """Gives their checksums; None if nobody is computing them."""
+        ahead = self.ahead
+        return None if ahead is None else lambda: ahead.result().sums
 
 
 @dataclass(slots=True)
@@ -74,7 +81,7 @@ class Entry:
     def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
         v = self.described
         if not stored.written:
-            stored.digest = writer.add_tensor(array, v.dtype, stored.known_digest)
+            stored.digest = writer.add_tensor(array, v.dtype, stored.known_digest, stored.known_sums)
             stored.written = True
         if stored.ahead is not None:
             stored.size, stored.ahead = stored.ahead.result().size, None

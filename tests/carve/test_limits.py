@@ -139,7 +139,7 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch):
     allowed, written = threading.Event(), []
 
     class Slow:
-        def add_tensor(self, array, dtype, digest):
+        def add_tensor(self, array, dtype, digest, sums):
             allowed.wait(30)
             written.append(array.nbytes)
             return b""
