@@ -45,8 +45,8 @@ soak: setup  ## the full counts, for hours; stop and start at will, the report i
 bench: setup  ## every number that we promise, as a ratio measured in one run
 	$(BIN)/python -m tests.bench
 
-bench-verdict: setup  ## wrong kernels found and false alarms raised, by us and by the criteria of others; an hour, resumable
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.verdict
+bench-verdict: setup  ## wrong kernels found and false alarms raised, by us and by the criteria of others; an hour, SEED=N goes on
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.verdict $(if $(SEED),--seed $(SEED))
 
 assets: setup  ## make the demo trace and the screenshots again
 	$(BIN)/python assets/make_demo.py

@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--chained", type=int, default=Amount.chained, help="faults of each trace in the chain")
     parser.add_argument("--kinds", type=int, default=Amount.kinds, help="kinds of fault at each place, drawn")
     asked = parser.parse_args()
-    print(f"seed {asked.seed} (--seed {asked.seed} goes on where this run is stopped)", flush=True)
+    print(f"seed {asked.seed} (make bench-verdict SEED={asked.seed} goes on where this is stopped)", flush=True)
     amount = Amount(tuple(asked.model), tuple(asked.dtype), kinds=asked.kinds, chained=asked.chained)
     return report([record for records in _by_trace(asked.seed, amount) for record in records])
 
