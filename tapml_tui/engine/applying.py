@@ -20,6 +20,7 @@ from tapml_tui.engine.commands import (
     RunNodes,
     SelectCase,
     SetBackend,
+    SetBeside,
     SetFolds,
     SetMode,
     SetNote,
@@ -68,6 +69,9 @@ def apply(session: Session, command: Command) -> Stopped | None:
             return _note(session, node, text)
         case SetFolds(closed):
             session.folds = closed
+            return Stopped(StopReason.DONE)
+        case SetBeside(on):
+            session.beside = on
             return Stopped(StopReason.DONE)
         case SetOutputKind(output, kind):
             return _choose(session, output, kind)

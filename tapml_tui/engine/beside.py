@@ -7,14 +7,6 @@ from collections.abc import Mapping
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.events import NodeResult
 
-PREFIX = "target:"
-"""How the ids of several targets begin; the name follows."""
-
-
-def name_of(backend: str) -> str:
-    """What the user calls a target."""
-    return backend.removeprefix(PREFIX)
-
 
 def is_wrong(result: NodeResult) -> bool | None:
     """Whether the kernel itself is wrong there, not only what it was given; None if nothing was compared."""

@@ -209,6 +209,13 @@ class SetFolds:
     closed: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SetBeside:
+    """Judge every node that is executed on the other targets too, on its recorded inputs, where there are several."""
+
+    on: bool
+
+
 Command: TypeAlias = (
     Step
     | SetBackend
@@ -230,4 +237,5 @@ Command: TypeAlias = (
     | SetOutputKind
     | SetNote
     | SetFolds
+    | SetBeside
 )

@@ -148,9 +148,9 @@ class Engine(Reader):
         targets = [one for one in self._backends if one != SOURCE]
         first = initial or (targets or [SOURCE])[0]
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
-        self._session.names, self._session.origin = names, origin or Origin()
-        self._file = attach(self._store, trace, self._session, resume=resume, on_event=on_event)
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
+        self._file = attach(self._store, trace, self._session, resume=resume, on_event=on_event)
+        self._session.names, self._session.origin, self._session.states = names, origin or Origin(), self._states
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)
         self._waiting: deque[_Submitted] = deque()

@@ -28,6 +28,7 @@ from trace_format.text import printable
 _RAISED = re.compile(r"(?!LinkError)\w*(Error|Exception)\b")
 """How the reason begins where TVM raised something, and nothing else went wrong."""
 ANSWER_ONLY = "not judged: --verdict end-to-end judges the model's answer alone"
+UNFETCHED_INPUTS = "its inputs are larger than fetch.limit and stayed on the device"
 TWO_RUNS = "differs between two runs on the same inputs: a race in the kernel, or a bad link"
 
 
@@ -96,6 +97,21 @@ class Judge:
             else:
                 yield from self._replace(visit, result)
         return ()
+
+    def alone(self, view: View, node: int, backend: str) -> Waiting[NodeResult | None]:
+        """How a backend does a node on the recorded inputs; nothing is committed. None if nobody can tell."""
+        binding = self._executor.bindings.get(view.case, node)
+        if isinstance(binding, Unbound) or not executed(binding, Mode.ISOLATED):
+            return None
+        inputs = tuple(one for one in self._executor.reference_inputs(view.case, binding) if one is not None)
+        if len(inputs) < len(binding.operands):
+            return None
+        visit = Visit(view, node, binding, backend, inputs, retry=False, whole=False)
+        outcome = yield from self._executor.obtain(view, node, binding, backend, inputs)
+        if outcome.failure is not None:
+            status = Status.UNSUPPORTED if outcome.failure.unsupported else Status.ERROR
+            return _broken(visit, outcome.failure, status)
+        return (yield from self._judge_isolated(visit, outcome))
 
     def _bring(self, view: View, binding: Binding, backend: str) -> Waiting[None]:
         """Fetch inputs that were too large to fetch, where another backend needs them."""
@@ -182,7 +198,7 @@ class Judge:
         if len(inputs) < len(recorded):
             return result
         outcome = yield from self._executor.obtain(
-            visit.view, visit.node, visit.binding, visit.backend, inputs, reuse=not visit.retry
+            visit.view, visit.node, visit.binding, visit.backend, inputs, reuse=not visit.retry, whole=visit.whole
         )
         if outcome.failure is not None:
             reason = f"breaks on the recorded inputs: {outcome.failure.reason}"
@@ -201,7 +217,8 @@ class Judge:
         """Is it the kernel after all? On its real inputs, against the source on those same inputs."""
         expected = yield from self._executor.obtain(visit.view, visit.node, visit.binding, SOURCE, visit.inputs)
         if expected.failure is not None:
-            said = f"the source could not be asked: {expected.failure.reason}"
+            why = UNFETCHED_INPUTS if expected.failure.missing else expected.failure.reason
+            said = f"the source could not be asked: {why}"
             return replace(result, reason="; ".join(filter(None, [result.reason, said])))
         against = self._comparer.against_source(visit, outcome, expected)
         live = tuple(one for one in against if one is not None)
@@ -257,7 +274,16 @@ class Judge:
         note = "the source's result is used in its place"
         outputs: tuple[Stored, ...] = ()
         if visit.backend != SOURCE:
-            outcome = yield from self._executor.obtain(visit.view, visit.node, visit.binding, SOURCE, visit.inputs)
+            yield from self._bring(visit.view, visit.binding, SOURCE)
+            inputs = [stored for stored in self._executor.inputs(visit.view, visit.binding) if stored is not None]
+            outcome = yield from self._executor.obtain(
+                visit.view,
+                visit.node,
+                visit.binding,
+                SOURCE,
+                inputs,
+                whole=True,  # other backends need its bytes
+            )
             outputs = outcome.outputs
         if not outputs:
             note = "the recorded value is used in its place"

@@ -50,6 +50,16 @@ class Reader:
         """What became of a node in the present case and mode, or None if it has not run."""
         return self._session.view.results.get(node)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Ids of the targets that are seen beside each other; none if there is only one."""
+        return self._session.view.targets
+
+    def beside(self, node: int) -> tuple[NodeResult, ...]:
+        """Of several targets, how each of those that have judged a node did: as it is placed, or on recorded inputs."""
+        view = self._session.view
+        return tuple(view.beside[target, node] for target in view.targets if (target, node) in view.beside)
+
     def answer(self) -> Answer:
         """What the model answers in the present case, as far as it was computed; to be asked while nothing runs."""
         return self._session.answers.judge(self._session.view)

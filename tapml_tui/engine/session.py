@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tapml_tui.backends.protocol import Unit
+from tapml_tui.backends.protocol import BackendStatus, State, Unit
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.answering import Answer, Answers
 from tapml_tui.engine.breakpoints import Breakpoints, said
@@ -25,6 +25,7 @@ from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.units import DAMAGED, Binding, executed
+from tapml_tui.engine.view import View
 from tapml_tui.engine.views import Views
 from tapml_tui.export import Exhibit
 from trace_format import Trace, TraceError
@@ -67,6 +68,8 @@ class Session:
         notes: The user's, by node id.
         folds: Paths of the folds that are closed on the screen.
         investigator: Answers questions that take many runs.
+        beside: Whether nodes are judged on the other targets too, where there are several.
+        states: Of the backends, as they were heard of last.
     """
 
     def __init__(self, trace: Trace, executor: Executor, backend_ids: Sequence[str], initial: str, mode: Mode) -> None:
@@ -82,6 +85,7 @@ class Session:
         self.node: int | None = None
         self.activity = ""
         self.names: Mapping[str, str] = {}
+        self.states: Mapping[str, BackendStatus] = {}
         self.origin = Origin()
         self.script: Path | None = None
         self.view = self.views.get(0, mode)
@@ -89,6 +93,7 @@ class Session:
         self.notes: dict[str, str] = {}
         self.folds: tuple[str, ...] = ()
         self.investigator = Investigator(trace, executor, self.views, self.answers)
+        self.beside = True
 
     @property
     def graph_number(self) -> int:
@@ -276,8 +281,21 @@ class Session:
                 yield from self._judge.visit(where, needed, retry=retry and this, whole=whole and this)
             except TraceError as error:
                 self._judge.give_up(where, needed, f"{DAMAGED}: {error}")
+            if self.beside:
+                yield from self._look_beside(where, needed)
         if again:
             self.views.recomputed(view, node + 1)  # what it hands on may be something else now
+
+    def _look_beside(self, view: View, node: int) -> Waiting[None]:
+        """Judge a node on the targets that it is not placed on, but for those that are not there."""
+        for target in view.targets:
+            status = self.states.get(target)
+            gone = status is not None and status.state in (State.LOST, State.FAILED, State.MISSING)
+            if target == view.placement.of(node) or gone:
+                continue
+            result = yield from self._judge.alone(view, node, target)
+            if result is not None:
+                view.note_beside(result)
 
     def _horizon(self, node: int, planned: Forward) -> int:
         """Up to where nodes may be sent ahead: not past a place where the run will stop."""

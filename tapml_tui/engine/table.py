@@ -44,6 +44,8 @@ class NodeTable:
         flags: u1 bits `STALE`, `BREAKPOINT`.
         factor: f4 worst error in noise floors.
         letters: Side letter of each backend.
+        beside_status: Of several targets, [target, node]: how each did, a u1 index into `STATUSES`.
+        beside_factor: Likewise, f4; NaN where a target has not judged a node.
     """
 
     def __init__(self, nodes: int, backend_ids: Sequence[str], backend: np.ndarray | None = None) -> None:
@@ -59,7 +61,10 @@ class NodeTable:
         self.backend = np.zeros(nodes, np.uint8) if backend is None else backend
         self.flags = np.zeros(nodes, np.uint8)
         self.factor = np.zeros(nodes, np.float32)
-        self.letters = tuple(side_letter(backend_id) for backend_id in backend_ids)
+        self.letters = side_letters(backend_ids)
+        targets = len(targets_beside(backend_ids))
+        self.beside_status = np.zeros((targets, nodes), np.uint8)
+        self.beside_factor = np.full((targets, nodes), np.nan, np.float32)
 
     @property
     def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,6 +93,18 @@ class NodeTable:
             self.factor[node] = factor
         self.flags[node] &= ~STALE & 0xFF
 
+    def record_beside(self, target: int, node: int, status: Status, factor: float) -> None:
+        """Write down how a node did on one of several targets."""
+        self.beside_status[target, node] = STATUSES.index(status)
+        with np.errstate(over="ignore"):
+            self.beside_factor[target, node] = factor
+
+    def beside_worst(self, target: int, start: int, stop: int) -> tuple[Status, float]:
+        """How nodes [start, stop) did on one of several targets: the most severe status, the largest factor or NaN."""
+        factors = self.beside_factor[target, start:stop]
+        worst = STATUSES[int(self.beside_status[target, start:stop].max())]
+        return worst, float("nan") if bool(np.isnan(factors).all()) else float(np.nanmax(factors))
+
     def count(self) -> dict[Status, int]:
         """How many nodes have each status."""
         counts = np.bincount(self.status, minlength=len(STATUSES))
@@ -97,3 +114,30 @@ class NodeTable:
 def side_letter(backend_id: str) -> str:
     """The letter of a backend on the screen: its initial."""
     return backend_id[:1].upper()
+
+
+def side_letters(backend_ids: Sequence[str]) -> tuple[str, ...]:
+    """The letters of all backends; several targets have the initials of their names, or numbers where these clash."""
+    several = targets_beside(backend_ids)
+    letters = [side_letter(name_of(one) if one in several else one) for one in backend_ids]
+
+    def letter(backend_id: str) -> str:
+        initial = letters[backend_ids.index(backend_id)]
+        clashes = letters.count(initial) > 1 or initial in MIXED
+        return str((several.index(backend_id) + 1) % 10) if backend_id in several and clashes else initial
+
+    return tuple(letter(one) for one in backend_ids)
+
+
+PREFIX = "target:"
+"""How the ids of several targets begin; the name follows."""
+
+
+def name_of(backend_id: str) -> str:
+    """What the user calls one of several targets."""
+    return backend_id.removeprefix(PREFIX)
+
+
+def targets_beside(backend_ids: Sequence[str]) -> tuple[str, ...]:
+    """The targets that can be seen beside each other; none if there is only one."""
+    return tuple(one for one in backend_ids if one.startswith(PREFIX))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.placement import Placement
-from tapml_tui.engine.table import STALE, NodeTable
+from tapml_tui.engine.table import STALE, NodeTable, targets_beside
 from tapml_tui.engine.units import Ref
 from tapml_tui.engine.values import Stored
 from trace_format.model import InputRef, NodeRef, OutputKind
@@ -71,6 +71,8 @@ class View:
         results: Of the nodes that have one.
         computed: What those hand on.
         changed: Nodes whose row changed since somebody looked.
+        targets: Of several targets the ids; of one none: there is nothing beside it.
+        beside: By target and node: how it did there last, where it is not placed on the recorded inputs.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class View:
         self.results: dict[int, NodeResult] = {}
         self.computed: dict[int, Computed] = {}
         self.changed: set[int] = set()
+        self.targets = targets_beside(placement.backend_ids)
+        self.beside: dict[tuple[str, int], NodeResult] = {}
 
     def fresh(self, node: int) -> bool:
         """Whether a node has a result that still holds."""
@@ -125,6 +129,14 @@ class View:
         self.computed[node] = computed
         self.table.record(node, result.status, result.verdict, result.factor)
         self.changed.add(node)
+        if result.backend in self.targets:
+            self.note_beside(result)
+
+    def note_beside(self, result: NodeResult) -> None:
+        """Write down how a node did on one of several targets."""
+        self.beside[result.backend, result.node] = result
+        self.table.record_beside(self.targets.index(result.backend), result.node, result.status, result.factor)
+        self.changed.add(result.node)
 
     def refresh(self, start: int) -> None:
         """Find out, from the node `start` on, which results still hold.

@@ -14,8 +14,9 @@ from typing import TypeAlias
 from tapml_tui.backends.protocol import BackendStatus, LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
-from tapml_tui.engine.commands import Command, FindBlame, Interrupt, RunNodes, SelectCase, SetBackend
+from tapml_tui.engine.commands import Command, FindBlame, Interrupt, RunNodes, SelectCase, SetBackend, SetBeside
 from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
+from tapml_tui.engine.judging import TWO_RUNS
 from tapml_tui.engine.units import Binding, bind, executed
 from tapml_tui.headless.answers import blame_document, output_document
 from tapml_tui.headless.complaints import keep_text
@@ -124,6 +125,7 @@ class Driver:
         self._ask(SelectCase(case))
         chosen = self._choose(case)
         if self._pattern is not None or len(self._engine.backend_ids) > 2:  # else all are there from the beginning
+            self._ask(SetBeside(on=False))  # each has its turn
             for start, stop in _ranges(chosen):
                 self._ask(SetBackend(start, stop, target))
         self._chosen = frozenset(chosen)
@@ -161,10 +163,24 @@ class Driver:
         status = self.states.get(self._target)
         return status is not None and status.state in _GONE
 
-    def end_to_end(self, case: int) -> Iterator[dict[str, object]]:
-        """How each output of the model is judged in the case that was run last."""
+    def end_to_end(self, case: int, *, alone: bool = False) -> Iterator[dict[str, object]]:
+        """How each output of the model is judged in the case that was run last.
+
+        `alone`: nothing else was judged, so a wrong one is confirmed here, by a second run that trusts nothing sent.
+
+        Raises:
+            Stop: If the user or the device ends that.
+        """
         graph = self._trace.graphs[self._trace.cases[case].graph]
-        for verdict in self._engine.answer().outputs:
+        outputs = self._engine.answer().outputs
+        if alone and any(verdict.passed is False for verdict in outputs):
+            self._ask(RunNodes(tuple(sorted(self._chosen)), again=True))
+            again = self._engine.answer().outputs
+            outputs = tuple(
+                one if one == before else replace(one, passed=None, reason=TWO_RUNS)
+                for before, one in zip(outputs, again, strict=True)
+            )
+        for verdict in outputs:
             yield {"graph": graph.name, "case": self._trace.cases[case].name, **output_document(verdict)}
 
     def blame(self, case: int) -> dict[str, object]:

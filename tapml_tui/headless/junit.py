@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
-from tapml_tui.engine.beside import name_of
+from tapml_tui.engine.table import name_of
 from tapml_tui.headless.entries import Entry
 
 # What XML 1.0 cannot carry even escaped (https://www.w3.org/TR/xml/#charsets), and the C1 controls, which it may

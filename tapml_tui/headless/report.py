@@ -28,8 +28,10 @@ from typing import Any
 
 from tapml_tui.backends.protocol import BackendStatus
 from tapml_tui.compare.result import Status, Verdict
-from tapml_tui.engine.beside import conclusion, is_wrong, name_of
+from tapml_tui.engine.beside import conclusion, is_wrong
 from tapml_tui.engine.events import NodeResult
+from tapml_tui.engine.judging import ANSWER_ONLY
+from tapml_tui.engine.table import name_of
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.exits import Exit
 
@@ -59,6 +61,7 @@ class Report:
         ended: How it ended.
         message: Why, if not complete.
         tolerances: The file of the user's own tolerances, "" if there is none.
+        answer_only: Nothing but what the model answers was judged.
     """
 
     trace: str
@@ -71,6 +74,7 @@ class Report:
     ended: Ended = Ended.COMPLETE
     message: str = ""
     tolerances: str = ""
+    answer_only: bool = False
 
     @property
     def overrides(self) -> dict[str, int]:
@@ -90,7 +94,10 @@ class Report:
         compute = [entry for entry in self.entries if entry["compute"]]
         targets = {target["backend"] for target in self.targets}
         computed = (Status.PASSED.value, Status.FAILED.value)
-        on_target = sum(entry["backend"] in targets and entry["status"] in computed for entry in compute)
+        on_target = sum(
+            entry["backend"] in targets and (entry["status"] in computed or entry["reason"] == ANSWER_ONLY)
+            for entry in compute
+        )
         share = on_target / len(compute) if compute else 0.0
         return {"compute_nodes": len(compute), "on_target": on_target, "share": share}
 
@@ -131,7 +138,11 @@ class Report:
             return Exit.DEVICE
         summary = self.summary
         wrong = summary["failed"] + summary["error"] + (summary["unsupported"] if strict else 0)
-        return Exit.FAILED if wrong or not summary["passed"] or self.ended is Ended.STOPPED else Exit.OK
+        passed = summary["passed"]
+        if self.answer_only:
+            answers = [end["passed"] for end in self.end_to_end]
+            wrong, passed = wrong + answers.count(False), answers.count(True)
+        return Exit.FAILED if wrong or not passed or self.ended is Ended.STOPPED else Exit.OK
 
     def document(self) -> dict[str, Any]:
         """The whole report, as plain data."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tapml_tui.backends.protocol import State
-from tapml_tui.engine.beside import name_of
+from tapml_tui.engine.table import name_of
 from tapml_tui.headless.entries import Entry
 from tapml_tui.headless.report import Ended, Report, worst_first
 from trace_format.text import printable

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tapml_tui.backends.protocol import BackendStatus, Execute, Failed, Reply, Stage, State
+from tapml_tui.backends.protocol import BackendStatus, Execute, Failed, Reply, Sink, Stage, State
 from tapml_tui.headless.check import Request, check
 from tapml_tui.headless.exits import CommandError, Exit
 from tapml_tui.headless.report import Report
@@ -32,6 +32,10 @@ class LosingBackend(NumpyBackend):
     def __init__(self, after: int) -> None:
         super().__init__("target")
         self._left = after
+
+    def start(self, sink: Sink) -> None:
+        there = self._left > 0
+        super().start(lambda reply: sink(reply) if there or getattr(reply, "state", None) is not State.READY else None)
 
     def _answer(self, request: Execute) -> Reply:
         self._left -= 1
