@@ -53,6 +53,7 @@ def debugger_parser() -> argparse.ArgumentParser:
         help="keep the results in FILE, and use those that are in it already; without, in TRACE.runs/",
     )
     parser.add_argument("--script", metavar="FILE", help="replay recorded commands without a screen, in a new session")
+    _fetch_limit(parser, 64 << 20, "64M if nothing is said")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     _tolerances(parser)
     _target(parser)
@@ -159,6 +160,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _fetch_limit(parser: argparse.ArgumentParser, default: int, otherwise: str) -> None:
+    parser.add_argument(
+        "--fetch-limit",
+        metavar="BYTES",
+        type=_size,
+        default=default,
+        help=f"an output that is larger (500M) is judged on a sample of its rows; {otherwise}",
+    )
+
+
 def _deadline(text: str) -> tuple[str, float]:
     action, _, seconds = text.partition("=")
     try:
@@ -233,6 +244,13 @@ def _check(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where the model's answer is wrong, find a minimal set of operators that breaks it, by runs; chained",
     )
+    parser.add_argument(
+        "--verdict",
+        choices=("all", "end-to-end"),
+        default="all",
+        help="end-to-end: judge what the model answers alone, for which little has to come back; chained",
+    )
+    _fetch_limit(parser, 1 << 62, "without, all of it is fetched")
     parser.add_argument("--nodes", metavar="GLOB", help="only operators whose id matches, as '*softmax*'")
     parser.add_argument("--strict", action="store_true", help="an unsupported operator counts as a failure")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON; - is stdout")

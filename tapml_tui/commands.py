@@ -50,6 +50,7 @@ def _debugger(args: argparse.Namespace) -> int:
         session=args.session,
         mouse=not args.no_mouse,
         tolerances=args.tolerances,
+        fetch_limit=args.fetch_limit,
     )
 
 
@@ -141,8 +142,10 @@ def _check(args: argparse.Namespace) -> int:
     request = Request(
         trace=args.trace,
         targets={id: one.target for id, one in zip(target_ids(options), options, strict=True)},
-        mode="chained" if args.blame else args.mode,
+        mode="chained" if args.blame or args.verdict == "end-to-end" else args.mode,
         blame=args.blame,
+        answer_only=args.verdict == "end-to-end",
+        fetch_limit=args.fetch_limit,
         nodes=args.nodes,
         strict=args.strict,
         json=args.json,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapml_tui.backends.frames import Header
+from tapml_tui.backends.machine import Machine
 from tapml_tui.backends.operands import OperandError, TensorStore, array_dtype, read_operand, spec_bytes
 from tapml_tui.backends.protocol import Bytes, Operand
 from tapml_tui.backends.tracker import Tracker
@@ -57,8 +58,7 @@ class Session:
         self.synchronous = self.kind == "cpu"
         self.tensors: TensorStore[Any] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
         self.libraries_up = 0  # bytes
-        self._machines: dict[str, Any] = {}
-        self._functions: dict[tuple[str, str], Any] = {}
+        self._machines: dict[str, Machine] = {}
         self._weights: dict[Bytes, str] = {}  # under which key the weights of a place in a file are held
 
     def limits(self) -> dict[str, int | str]:
@@ -105,7 +105,6 @@ class Session:
     def forget(self, library: str) -> None:
         """Have a library go up again."""
         self._machines.pop(library, None)
-        self._functions = {key: function for key, function in self._functions.items() if key[0] != library}
 
     def put(self, array: np.ndarray, dtype: str) -> Any:
         """A tensor with these bytes."""
@@ -120,16 +119,14 @@ class Session:
         """Whether a library is there already; "" is that of an identity."""
         return not library or library in self._machines
 
-    def machine(self, library: str) -> Any:
+    def machine(self, library: str) -> Machine:
         """The Relax VM of a library, which goes up the first time."""
         if library not in self._machines:
-            from tvm.runtime import vm
-
             # Unique: uploading under the name of a loaded library kills the session.
             name = f"k{len(self._machines)}_{os.getpid()}_{time.monotonic_ns()}{Path(library).suffix}"
             self.remote.upload(library, target=name)
             self.libraries_up += os.stat(library).st_size
-            self._machines[library] = vm.VirtualMachine(self.remote.load_module(name), self.device)
+            self._machines[library] = Machine(self.remote.load_module(name), self.device)
         return self._machines[library]
 
     def call(self, library: str, function: str, inputs: Sequence[Any], outputs: int, *, careful: bool) -> list[Any]:
@@ -140,17 +137,12 @@ class Session:
         """
         machine = self.machine(library)
         if outputs == 1 and not careful:
-            key = (library, function)
-            if key not in self._functions:
-                self._functions[key] = machine.module[function]
-            return [self._functions[key](*inputs)]
-        machine.set_input(function, *inputs)
-        machine.invoke_stateful(function)
+            return [machine[function](*inputs)]
+        machine["set_input"](function, *inputs)
+        machine["invoke_stateful"](function)
         if outputs == 1:
-            return [machine.get_outputs(function)]
-        # Not `get_outputs`, which asks of each output whether it is a tuple.
-        get = machine.module["get_output"]
-        return [get(function, index) for index in range(outputs)]
+            return [machine["get_output"](function)]
+        return [machine["get_output"](function, index) for index in range(outputs)]
 
     def call_prebuilt(
         self, library: str, names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[tuple[str, Sequence[int]]]
@@ -171,7 +163,7 @@ class Session:
         machine = self.machine(library)
         for name in names:
             with contextlib.suppress(AttributeError):
-                function = machine.module[name]
+                function = machine[name]
                 if self._is_relax(machine, name):
                     return [function(*inputs)]
                 given = [tvm.runtime.empty(tuple(shape), dtype, self.device) for dtype, shape in outputs]
@@ -180,10 +172,10 @@ class Session:
         raise NoFunction(f"the library has no function {', '.join(names[:-1])} or {names[-1]}")
 
     @staticmethod
-    def _is_relax(machine: Any, name: str) -> bool:
+    def _is_relax(machine: Machine, name: str) -> bool:
         """Whether it gives its outputs; a PrimFunc, which the VM finds by name as well, has no arity there."""
         try:
-            machine.module["get_function_arity"](name)
+            machine["get_function_arity"](name)
         except Exception:  # whatever the other end raises
             return False
         return True

@@ -27,7 +27,7 @@ from trace_format import Trace, open_trace
 from trace_format.text import printable
 
 WHOLE = 1 << 62
-"""No output stays on the device: a check judges all of it."""
+"""No output stays on the device: a check judges all of it, if nothing else was asked for."""
 
 NAMED = 5
 """How many ids are named where a glob matches none."""
@@ -49,6 +49,8 @@ class Request:
         run: File that keeps the computed values, or None.
         tolerances: File of the user's own tolerances; None: one that lies beside the trace.
         blame: Whether to find out who breaks the model's answer; chained only.
+        answer_only: Whether nothing is judged, and fetched, but what the model answers; chained only.
+        fetch_limit: Outputs of more bytes are judged on a sample.
     """
 
     trace: str
@@ -62,6 +64,8 @@ class Request:
     run: str | None = None
     tolerances: str | None = None
     blame: bool = False
+    answer_only: bool = False
+    fetch_limit: int = WHOLE
 
 
 def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> int:
@@ -96,7 +100,14 @@ def check(request: Request, make_backends: Callable[[], Sequence[Backend]]) -> i
             name: stack.enter_context(as_it_comes(path) if name == "jsonl" else whole(path))
             for name, path in paths.items()
         }
-        report = Report(request.trace, trace.content_id, request.mode, [], tolerances=tolerances)
+        report = Report(
+            request.trace,
+            trace.content_id,
+            request.mode,
+            [],
+            tolerances=tolerances,
+            answer_only=request.answer_only,
+        )
         lines = files.get("jsonl")
 
         def on_entry(entry: Entry) -> None:
@@ -152,7 +163,8 @@ def _run(
                 on_event=on_event,
                 run_path=Path(request.run) if request.run is not None else None,
                 mode=Mode(request.mode),
-                fetch_limit=WHOLE,
+                fetch_limit=request.fetch_limit,
+                answer_only=request.answer_only,
                 reuse=False,  # a check says what the target does today
                 initial=None if request.nodes is None else "source",
                 overrides=overrides,
@@ -181,8 +193,10 @@ def _run_target(driver: Driver, trace: Trace, request: Request, report: Report, 
         report.entries += driver.entries(case, target)
         if stopped or request.mode != Mode.CHAINED:
             continue
-        report.end_to_end += ({"backend": target, **end} for end in driver.end_to_end(case))
         try:
+            report.end_to_end += (
+                {"backend": target, **end} for end in driver.end_to_end(case, alone=request.answer_only)
+            )
             report.blame += [{"backend": target, **driver.blame(case)}] if request.blame else []
         except Stop as stop:
             stopped = True

@@ -38,6 +38,7 @@ def run(
     session: str | Path | None = None,
     mouse: bool = True,
     tolerances: str | None = None,
+    fetch_limit: int = 64 << 20,
 ) -> int:
     """Open a trace in the debugger; returns the exit code.
 
@@ -47,6 +48,7 @@ def run(
         session: File of the run; by default beside the trace.
         mouse: Whether the terminal reports the mouse.
         tolerances: File of the user's own tolerances; None: one that lies beside the trace.
+        fetch_limit: Outputs of more bytes are judged on a sample.
 
     Raises:
         TraceError: The trace cannot be opened.
@@ -89,6 +91,7 @@ def run(
             overrides=overrides,
             names={"target": f"{options.target} @{address_of(options).text}"},
             resume=True,
+            fetch_limit=fetch_limit,
         )
         try:
             app = DebuggerApp(engine, inbox, who())

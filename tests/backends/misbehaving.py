@@ -82,12 +82,11 @@ class MisbehavingProxy:
 
     def cut(self) -> None:
         """Reset every connection now."""
+        self._loop.call_soon_threadsafe(self._abort)
 
-        def abort() -> None:
-            for end in self._open:
-                end.transport.abort()
-
-        self._loop.call_soon_threadsafe(abort)
+    def _abort(self) -> None:
+        for end in self._open:
+            end.transport.abort()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -99,6 +98,7 @@ class MisbehavingProxy:
 
         self._loop.run_until_complete(listen())
         self._loop.run_forever()
+        self._abort()  # or the server would wait for ever for who is no more
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(asyncio.sleep(0.05))
@@ -114,7 +114,8 @@ class MisbehavingProxy:
         self._open.update(ends)
         up = asyncio.ensure_future(self._forward(Way.UP, reader, far_writer, ends))
         down = asyncio.ensure_future(self._forward(Way.DOWN, far_reader, writer, ends))
-        await asyncio.wait((up, down), return_when=asyncio.ALL_COMPLETED)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((up, down), return_when=asyncio.ALL_COMPLETED)
         self._open.difference_update(ends)
         for end in ends:
             with contextlib.suppress(OSError, RuntimeError):

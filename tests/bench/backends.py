@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 import time
 from collections.abc import Sequence
 
@@ -19,6 +19,7 @@ from tapml_tui.backends.protocol import (
     Operand,
     Reply,
     Sink,
+    State,
     TensorSpec,
     Unit,
     UnitInput,
@@ -34,13 +35,15 @@ class Warm:
     `close` leaves it running, so that the next engine finds it as it is; `really_close` ends it.
     """
 
-    def __init__(self, inner: Backend, scratch: str) -> None:
+    def __init__(self, inner: Backend, scratch: str, *, devices: int = 1) -> None:
         self.id = inner.id
+        self._devices = devices
+        self._all_there = threading.Event()
         self.inner = inner
         self.bytes_up = self.bytes_down = 0
         self.ready_at = 0.0
         self._sink: Sink | None = None
-        self._warmed = threading.Event()
+        self._warmed: queue.SimpleQueue[Executed | Failed] = queue.SimpleQueue()
         self._started = False
         self._zeros = f"{scratch}/zeros-{inner.id}"
         np.zeros(_SPEC.shape, np.float32).tofile(self._zeros)
@@ -50,18 +53,27 @@ class Warm:
         if not self._started:
             self._started = True
             self.inner.start(self._receive)
-            unit = Unit((Call("aten.tan.default", (UnitInput(0),)),), (_SPEC,), (_SPEC,), (CallResult(0),))
-            operand = Operand("warm", _SPEC, Bytes(self._zeros, 0, 4 * 3 * 5 * 7))
-            self.inner.execute(Execute(_WARMING, unit, (operand,), ("warm-out",), "warming up"))
-            if not self._warmed.wait(120):
-                raise TimeoutError(f"{self.id} did not come up")
-        self.ready_at = time.perf_counter()
-
-    def _receive(self, reply: Reply) -> None:
-        if isinstance(reply, Executed | Failed) and reply.id == _WARMING:
+            reply = self.warm_up()
             if isinstance(reply, Failed):
                 raise RuntimeError(reply.reason)
-            self._warmed.set()
+        self.ready_at = time.perf_counter()
+
+    def warm_up(self) -> Executed | Failed:
+        """Execute something."""
+        unit = Unit((Call("aten.tan.default", (UnitInput(0),)),), (_SPEC,), (_SPEC,), (CallResult(0),))
+        operand = Operand("warm", _SPEC, Bytes(self._zeros, 0, 4 * 3 * 5 * 7))
+        self.inner.execute(Execute(_WARMING, unit, (operand,), ("warm-out",), "warming up"))
+        try:
+            return self._warmed.get(timeout=120)
+        except queue.Empty:
+            raise TimeoutError(f"{self.id} did not answer") from None
+
+    def _receive(self, reply: Reply) -> None:
+        there = [one for one in getattr(reply, "devices", ()) if one.state is State.READY]
+        if self.id == "source" or len(there) == self._devices:
+            self._all_there.set()
+        if isinstance(reply, Executed | Failed) and reply.id == _WARMING:
+            self._warmed.put(reply)
             return
         if isinstance(reply, Executed):
             self.bytes_up += reply.bytes_up

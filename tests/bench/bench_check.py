@@ -24,8 +24,10 @@ def _warm_backends(cache: Path, scratch: str) -> tuple[Warm, Warm]:
     return Warm(source, scratch), Warm(target, scratch)
 
 
-def run_all(path: Path, backends: tuple[Warm, Warm], mode: str, cases: int | None = None) -> tuple[float, int]:
-    """Executes and judges every node; results of earlier runs are not used.
+def run_all(
+    path: Path, backends: tuple[Warm, Warm], mode: str, *, cases: int | None = None, answer_only: bool = False
+) -> tuple[float, int]:
+    """Executes and judges every node, or the answer alone; results of earlier runs are not used.
 
     Returns:
         (seconds from backends ready to the last verdict, bytes of the outputs that were judged)
@@ -38,7 +40,15 @@ def run_all(path: Path, backends: tuple[Warm, Warm], mode: str, cases: int | Non
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
     judged = 0
     with open_trace(path) as trace:
-        engine = Engine(trace, backends, on_event=events.put, mode=Mode(mode), reuse=False, fetch_limit=1 << 62)
+        engine = Engine(
+            trace,
+            backends,
+            on_event=events.put,
+            mode=Mode(mode),
+            reuse=False,
+            fetch_limit=1 << 62,
+            answer_only=answer_only,
+        )
         engine.start()
         started = time.perf_counter()
         for case in range(cases or len(trace.cases)):
