@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Sequence
 
@@ -56,6 +57,8 @@ class Warm:
             reply = self.warm_up()
             if isinstance(reply, Failed):
                 raise RuntimeError(reply.reason)
+            if not self._all_there.wait(120):
+                raise TimeoutError(f"{self.id}: not all of its devices came up")
         self.ready_at = time.perf_counter()
 
     def warm_up(self) -> Executed | Failed:
@@ -69,8 +72,8 @@ class Warm:
             raise TimeoutError(f"{self.id} did not answer") from None
 
     def _receive(self, reply: Reply) -> None:
-        there = [one for one in getattr(reply, "devices", ()) if one.state is State.READY]
-        if self.id == "source" or len(there) == self._devices:
+        there = sum(one.state is State.READY for one in getattr(reply, "devices", ()))
+        if self.id == "source" or there == self._devices:
             self._all_there.set()
         if isinstance(reply, Executed | Failed) and reply.id == _WARMING:
             self._warmed.put(reply)
