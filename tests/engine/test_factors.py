@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tapml_tui.compare.noise import FLOAT32
+from tapml_tui.compare.chunks import rms
+from tapml_tui.compare.noise import FLOAT32, noise_of
 from tapml_tui.compare.sums import straying
+from tapml_tui.engine.commands import Mode, RunNodes
 from tapml_tui.engine.factors import straying_of
 from tapml_tui.engine.units import Binding, bind
 from tapml_tui.engine.values import References
-from tests.engine.toys import Toy
-from trace_format.model import InputRef, NodeRef
+from tests.engine.numpy_backend import Arrays
+from tests.engine.toys import Driver, Toy
+from trace_format.model import Floor, InputRef, NodeRef, Value
 
 
 def test_products_of_the_recorded_inputs_are_known(tmp_path: Path) -> None:
@@ -35,3 +39,35 @@ def test_products_of_the_recorded_inputs_are_known(tmp_path: Path) -> None:
         h = references.array(trace.value(0, NodeRef(0, 0)))
         assert h is not None
         np.testing.assert_array_equal(third, straying(h, h.T, FLOAT32))
+
+
+def as_exact_as_can_be(ref: NodeRef, value: Value) -> Value:
+    """The source errs by its last rounding alone."""
+    return replace(value, isolated=Floor(1e-6, 1e-8, "float64", 0.5, 0.0))
+
+
+def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:
+    toy = Toy(edit=as_exact_as_can_be)
+    toy.call("aten.matmul.default", InputRef(0), InputRef(1))
+    with Driver(toy.write(tmp_path / "t.trace"), mode=Mode.ISOLATED) as driver:
+        trace = driver.engine.trace
+        binding, reference = bind(trace, 0, 0), driver.engine.reference(0, 0)
+        assert isinstance(binding, Binding) and reference is not None
+        strays = straying_of(References(trace), 0, binding, reference)
+        assert strays is not None
+        ulp = np.spacing(np.abs(reference))
+        rule = noise_of(reference.dtype, binding.values[0].isolated, rms(reference), terms=8.0, functions=False)
+        usual = rule.allowance(np.abs(reference.astype(np.float64)))
+        at = np.unravel_index((usual / (strays + ulp)).argmax(), reference.shape)
+        assert usual[at] > 1.5 * (strays[at] + ulp[at])
+
+        def off(right: Arrays) -> Arrays:
+            wrong = right[0].copy()
+            wrong[at] += 1.3 * (strays[at] + ulp[at])
+            return (wrong,)
+
+        driver.target.faults["/aten.matmul.default#0"] = off
+        driver.do(RunNodes())
+        result = driver.engine.result(0)
+        assert result is not None and result.status == "failed" and 1.0 < result.factor < 2.0
+        assert result.outputs[0].comparison.worst == at and result.outputs[0].comparison.outside == 1
