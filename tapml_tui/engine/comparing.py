@@ -184,13 +184,10 @@ class Comparer:
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
         judge = partial(_judge, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict())
-        found = judge(arrays)
-        if found.passed and found.max_abs > 0 and not chained and sample is None:  # by what is known of each element
-            straying = straying_of(self._references, visit.view.case, visit.binding, arrays[0])
-            if straying is not None:
-                judge = partial(judge, straying=straying)
-                found = judge(arrays)
-        return self._unhidden(visit, place, arrays, found, judge, sample=sample)
+        if not chained and sample is None:
+            recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
+            judge = _closer(judge, arrays, visit.binding, recorded)
+        return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands, case = visit.binding.operands, visit.view.case
@@ -274,13 +271,22 @@ class Comparer:
             was = value.peak if value.peak is not None else _size(self._references.stored(value))
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
         arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
-
         judge = partial(_judge, floor=floor, inherited_nan=True, override=override, **arithmetic)
+        judge = _closer(judge, arrays, visit.binding, visit.inputs)
         return self._unhidden(visit, place, arrays, judge(arrays), judge)
 
 
 def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
     return compare(*arrays, **facts)
+
+
+def _closer(
+    judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None]
+) -> partial[Comparison]:
+    """The judge of a small output that would pass, and is not the same: by what is known of each of its elements."""
+    found = judge(arrays)
+    strays = straying_of(binding, inputs, arrays[0]) if found.passed and found.max_abs > 0 else None
+    return judge if strays is None else partial(judge, straying=strays)
 
 
 SQUARES_OVERFLOW = 2.0**63

@@ -30,7 +30,7 @@ def test_products_of_the_recorded_inputs_are_known(tmp_path: Path) -> None:
             binding = bind(trace, 0, node)
             value = references.array(trace.value(0, NodeRef(node, 0)))
             assert isinstance(binding, Binding) and value is not None
-            found.append(straying_of(references, 0, binding, value))
+            found.append(straying_of(binding, [references.get(0, ref) for ref in binding.operands], value))
         first, second, third = found
         x, y = (references.array(trace.value(0, InputRef(i))) for i in range(2))
         assert x is not None and y is not None
@@ -53,7 +53,8 @@ def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:
         trace = driver.engine.trace
         binding, reference = bind(trace, 0, 0), driver.engine.reference(0, 0)
         assert isinstance(binding, Binding) and reference is not None
-        strays = straying_of(References(trace), 0, binding, reference)
+        recorded = [References(trace).get(0, ref) for ref in binding.operands]
+        strays = straying_of(binding, recorded, reference)
         assert strays is not None
         ulp = np.spacing(np.abs(reference))
         rule = noise_of(reference.dtype, binding.values[0].isolated, rms(reference), terms=8.0, functions=False)
