@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tapml_tui.backends.protocol import Backend
     from tapml_tui.engine import Engine
     from tapml_tui.engine.events import Event
-    from tapml_tui.engine.exhibits import Origin
     from trace_format import Trace
 
 
@@ -46,7 +45,7 @@ def _debugger(args: argparse.Namespace) -> int:
 
     return run(
         args.trace,
-        _target_options(args),
+        _targets(args),
         session=args.session,
         mouse=not args.no_mouse,
         tolerances=args.tolerances,
@@ -60,8 +59,9 @@ def _replay(args: argparse.Namespace) -> int:
     from tapml_tui.engine import Engine
     from tapml_tui.headless.script import replay
     from tapml_tui.headless.tolerances import tolerances_for
+    from tapml_tui.target_facts import names_of, origins_of
 
-    options = _target_options(args)
+    options = _targets(args)
 
     def engine(trace: Trace, on_event: Callable[[Event], None]) -> Engine:
         return Engine(
@@ -69,8 +69,8 @@ def _replay(args: argparse.Namespace) -> int:
             _connect(options),
             on_event=on_event,
             run_path=Path(args.session) if args.session is not None else None,
-            names={"target": _name_of(options)},
-            origin=_origin_of(options),
+            names=names_of(options),
+            origins=origins_of(options),
             overrides=tolerances_for(args.trace, args.tolerances)[0],
         )
 
@@ -172,6 +172,7 @@ def _connect(options: TargetOptions | tuple[TargetOptions, ...]) -> tuple[Backen
 def _export(args: argparse.Namespace) -> int:
     from tapml_tui.headless.export import ExportRequest, export
     from tapml_tui.headless.tolerances import tolerances_for
+    from tapml_tui.target_facts import origins_of
 
     options = _target_options(args)
     if (args.node is None) != args.all_failing:
@@ -183,7 +184,7 @@ def _export(args: argparse.Namespace) -> int:
         mode=args.mode,
         case=args.case,
         shrink=args.shrink,
-        origin=_origin_of(options),
+        origin=origins_of([options])["target"],
         overrides=tolerances_for(args.trace, args.tolerances)[0],
     )
     return export(request, lambda: _connect(options))
@@ -192,6 +193,7 @@ def _export(args: argparse.Namespace) -> int:
 def _migrate(args: argparse.Namespace) -> int:
     from tapml_tui.headless.migrate import MigrateRequest, migrate
     from tapml_tui.headless.tolerances import tolerances_for
+    from tapml_tui.target_facts import names_of
 
     options = _target_options(args)
     request = MigrateRequest(
@@ -199,24 +201,10 @@ def _migrate(args: argparse.Namespace) -> int:
         json=args.json,
         again=args.again,
         run=args.run,
-        names={"target": _name_of(options)},
+        names=names_of([options]),
         overrides=tolerances_for(args.trace, args.tolerances)[0],
     )
     return migrate(request, lambda: _connect(options))
-
-
-def _origin_of(options: TargetOptions) -> Origin:
-    """What an exported test is told of a target."""
-    from tapml_tui.engine.exhibits import Origin
-
-    return Origin(options.target, options.device or "", os.path.abspath(options.lower) if options.lower else "")
-
-
-def _name_of(options: TargetOptions) -> str:
-    """What a ledger calls a target: the same tomorrow."""
-    from tapml_tui.backends.launch import address_of
-
-    return f"{options.target} @{address_of(options).text}"
 
 
 def _diff(args: argparse.Namespace) -> int:

@@ -101,7 +101,7 @@ class Engine(Reader):
         reuse: bool = True,
         initial: str | None = None,
         names: Mapping[str, str] = MappingProxyType({}),
-        origin: Origin | None = None,
+        origins: Mapping[str, Origin] = MappingProxyType({}),
         overrides: Overrides = NO_OVERRIDES,
         resume: bool = False,
         answer_only: bool = False,
@@ -119,7 +119,7 @@ class Engine(Reader):
             reuse: Whether what earlier sessions computed counts.
             initial: Where nodes are placed at first; the first backend that is not the source.
             names: What the ledger calls backends, by id: "llvm @loopback".
-            origin: What exported tests are told of the target.
+            origins: What exported tests are told of each target, by id.
             overrides: What the user allows instead of the noise floors.
             answer_only: Whether nothing is judged but what the model answers, and nothing else fetched; chained only.
             resume: Whether to go on where the session file beside the run says, and to keep that file.
@@ -150,7 +150,7 @@ class Engine(Reader):
         super().__init__(trace, executor, Session(trace, executor, (*self.backend_ids, REFERENCE), first, mode))
         self._states = {one: BackendStatus(one, State.OFF) for one in self._backends}
         self._file = attach(self._store, trace, self._session, resume=resume, on_event=on_event)
-        self._session.names, self._session.origin, self._session.states = names, origin or Origin(), self._states
+        self._session.names, self._session.origins, self._session.states = names, origins, self._states
         self._compiling: dict[str, Prepared] = {}
         self._announcer = Announcer(self._session, self._backends)
         self._waiting: deque[_Submitted] = deque()

@@ -62,7 +62,7 @@ class Session:
         cursors: By case.
         activity: What takes so long, or "".
         names: What the ledger calls backends, by id.
-        origin: What exported tests are told of the target.
+        origins: What exported tests are told of each target, by id.
         script: Where commands are recorded, if they are.
         answers: Judges what the model answers.
         notes: The user's, by node id.
@@ -86,7 +86,7 @@ class Session:
         self.activity = ""
         self.names: Mapping[str, str] = {}
         self.states: Mapping[str, BackendStatus] = {}
-        self.origin = Origin()
+        self.origins: Mapping[str, Origin] = {}
         self.script: Path | None = None
         self.view = self.views.get(0, mode)
         self.answers = Answers(trace, executor.references, executor.bindings)
@@ -180,7 +180,8 @@ class Session:
         Raises:
             CannotExport: If there is nothing to test.
         """
-        return exhibit_of(self._executor, self.view, node, self.origin)
+        first = next(iter(self.origins.values()), Origin())
+        return exhibit_of(self._executor, self.view, node, self.origins.get(self.view.placement.of(node), first))
 
     def place(self, graph: int, backend: np.ndarray, *, undo_with_last: bool = False) -> None:
         """Put every node of a graph where `backend` says.

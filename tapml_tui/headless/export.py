@@ -118,7 +118,7 @@ def _engine(
         mode=Mode(request.mode),
         fetch_limit=WHOLE,
         reuse=False,  # what the target does today
-        origin=request.origin,
+        origins={"target": request.origin},
         overrides=request.overrides,
     )
 

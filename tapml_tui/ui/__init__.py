@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def _in_a_terminal() -> bool:
 
 def run(
     trace_path: str | Path,
-    options: TargetOptions,
+    options: TargetOptions | Sequence[TargetOptions],
     *,
     session: str | Path | None = None,
     mouse: bool = True,
@@ -44,7 +44,7 @@ def run(
 
     Args:
         trace_path: The trace.
-        options: Where the target is.
+        options: Where the target is, or each of several, which are seen beside each other.
         session: File of the run; by default beside the trace.
         mouse: Whether the terminal reports the mouse.
         tolerances: File of the user's own tolerances; None: one that lies beside the trace.
@@ -56,11 +56,11 @@ def run(
     """
     os.environ.update(calm_terminal(os.environ))
 
-    from tapml_tui.backends.launch import address_of, late_backends
+    from tapml_tui.backends.launch import TargetOptions, late_backends
     from tapml_tui.engine import Engine
-    from tapml_tui.engine.exhibits import Origin
     from tapml_tui.headless.exits import CommandError
     from tapml_tui.headless.tolerances import tolerances_for
+    from tapml_tui.target_facts import names_of, origins_of
     from tapml_tui.ui.app import DebuggerApp
     from tapml_tui.ui.header import who
     from tapml_tui.ui.inbox import Inbox
@@ -79,17 +79,16 @@ def run(
                 remedy=f"start it in a terminal; `tapml-tui check {shlex.quote(str(trace_path))}` needs none",
             )
         run_path = Path(session) if session is not None else None
-        lower = os.path.abspath(options.lower) if options.lower else ""
-        origin = Origin(options.target, options.device or "", lower)
+        targets = [options] if isinstance(options, TargetOptions) else list(options)
         overrides, _ = tolerances_for(str(trace_path), tolerances)
         engine = Engine(
             trace,
-            late_backends(options),
+            late_backends(targets),
             on_event=inbox.put,
             run_path=run_path,
-            origin=origin,
+            origins=origins_of(targets),
             overrides=overrides,
-            names={"target": f"{options.target} @{address_of(options).text}"},
+            names=names_of(targets),
             resume=True,
             fetch_limit=fetch_limit,
         )

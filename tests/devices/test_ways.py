@@ -179,7 +179,7 @@ def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -
         process = bench.start("check", str(bench.trace("demo")), *made.options, *options)
         _wait_for_lines(process, lines)
         workers = _processes(f"TAPML_TUI_PARENT={process.pid}")
-        assert len(workers) >= JOBS + 1  # the device processes, and that of PyTorch or the compiler
+        assert len(workers) >= JOBS  # one for each device, at least
         process.kill()
         process.communicate()
         wait_until(lambda: not _processes(f"TAPML_TUI_PARENT={process.pid}"), "every process is gone")
