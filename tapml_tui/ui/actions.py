@@ -81,6 +81,13 @@ ACTIONS: tuple[Action, ...] = (
         footer="retry",
     ),
     Action(
+        "fetch_whole",
+        "d",
+        "Fetch the whole output",
+        "Fetch all of the selected operator's output, of which only a sample was judged, and judge it; esc stops it.",
+        _STEP,
+    ),
+    Action(
         "stop",
         "escape,ctrl+c",
         "Stop",
@@ -126,7 +133,6 @@ ACTIONS: tuple[Action, ...] = (
         'Stop after the first node that fits, as: floor > 8 and dtype == "float16".',
         _SIDE,
     ),
-    Action("fetch_whole", "", "Fetch the whole output", "Fetch outputs above the limit, and judge them.", _SIDE),
     Action("mismatch_previous", "[", "Previous mismatch", "Back through the mismatches.", _FIND),
     Action(
         "mismatch_next",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.style import Style
 
+from tapml_tui.backends.operands import spec_bytes
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.table import STALE
@@ -121,7 +122,7 @@ def _heading(engine: Engine, result: NodeResult, width: int, note: str) -> list[
     glyph, style = rows.mark(result.status, result.verdict)
     word = result.verdict.value if result.verdict not in (Verdict.NONE, Verdict.CLEAN) else WORDS[result.status]
     if result.status is Status.NOT_RUN:
-        word = "not compared"  # the run has been there
+        word = "sampled" if result.sampled else "not compared"  # the run has been there
     operator = engine.graph.outline_label(engine.graph.entry_of(result.node))
     line: Line = [(f"{glyph} {word}", style + Style(bold=True)), (f"  {operator}", theme.STRONG)]
     room = width - lines.length(line) - 2
@@ -148,6 +149,9 @@ def _sentences(result: NodeResult, written: str, width: int) -> list[Line]:
         content += lines.wrap(_sentence(result.reason), width, theme.STRONG, limit=12)
     if written:
         content += lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6)
+    away = sum(spec_bytes(output.spec) for output in result.outputs if output.bytes is None)
+    if away and (result.sampled or result.status is Status.NOT_RUN):
+        content.append([("d", theme.KEY), (f" fetches all of it: {numbers.size(away)}", theme.DIM)])
     if result.detail:
         content.append([("the whole message: ", theme.DIM), ("5 Kernel", theme.KEY)])
     return content

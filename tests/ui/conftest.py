@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,11 +87,16 @@ def debugging(tmp_path: Path) -> Iterator[Callable[..., object]]:
 
     @asynccontextmanager
     async def start(
-        toy: Toy | None = None, *, faults: dict[str, Fault] | None = None, size: tuple[int, int] = (80, 24)
+        toy: Toy | None = None,
+        *,
+        faults: dict[str, Fault] | None = None,
+        size: tuple[int, int] = (80, 24),
+        **options: Any,
     ) -> AsyncIterator[Debugging]:
         trace = (toy or mlp(3)).write(tmp_path / "toy.trace")
         inbox = Inbox()
-        engine = Engine(trace, [NumpyBackend("source"), NumpyBackend("target", faults=faults)], on_event=inbox.put)
+        backends = [NumpyBackend("source"), NumpyBackend("target", faults=faults)]
+        engine = Engine(trace, backends, on_event=inbox.put, **options)
         opened.append((engine, trace))
         app = DebuggerApp(engine, inbox, "me@host")
         async with app.run_test(size=size) as pilot:

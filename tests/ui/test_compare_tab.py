@@ -11,6 +11,7 @@ from tapml_tui.ui import window
 from tapml_tui.ui.lines import length, text_of
 from tapml_tui.ui.widgets.compare import ComparePane
 from tests.engine.numpy_backend import Arrays
+from tests.engine.toys import mlp
 from tests.ui.conftest import half_zero
 
 Start = Callable[..., Any]
@@ -115,3 +116,16 @@ def test_a_window_fits_for_every_rank_and_marks_its_axes() -> None:
             assert all(length(line) <= max(width, 24) for line in content[2:]), shape
             shown = text_of(content)
             assert shown.count("‹") == min(sum(extent > 1 for extent in shape) or len(shape), 2)
+
+
+async def test_what_was_sampled_says_so_and_d_fetches_all_of_it(debugging: Start) -> None:
+    async with debugging(mlp(size=96), faults={}, fetch_limit=1000) as d:
+        await d.press("c")
+        d.tree.select_node(4)
+        await d.until(lambda: "· sampled  add" in d.text)
+        await d.until(lambda: "agree." in d.text and "d fetches all of it: 36 KiB" in d.text)
+        await d.press("d")
+        await d.until(lambda: "✓ passed  add" in d.text)
+        assert "fetches all of it" not in d.text
+        await d.press("d")
+        assert d.message == "All of its output is here."

@@ -55,7 +55,9 @@ class Prompt(Horizontal):
         bar = Bar(lambda _: [[(f" {self.label} ", theme.KEY)]], id="prompt-label")
         bar.styles.width = len(self.label) + 2
         yield bar
-        yield Input(self.value, placeholder=self.hint, select_on_focus=False)  # coming back to it, one types on
+        field = Input(self.value, placeholder=self.hint, select_on_focus=False)  # coming back to it, one types on
+        field.cursor_blink = False  # a slow line has better things to carry
+        yield field
 
     @property
     def field(self) -> Input:
