@@ -13,6 +13,7 @@ import numpy as np
 
 from tapml_tui.backends import replies
 from tapml_tui.backends.acting import ActingBackend
+from tapml_tui.backends.actor import Timer
 from tapml_tui.backends.address import Address, target_kind
 from tapml_tui.backends.device_link import Loss
 from tapml_tui.backends.frames import Header
@@ -35,7 +36,7 @@ from tapml_tui.backends.protocol import (
 )
 from tapml_tui.backends.seat import Pending, Seat, SeatEvents
 from tapml_tui.backends.settings import CompilerSettings
-from tapml_tui.backends.traffic import Meter
+from tapml_tui.backends.traffic import WINDOW, Meter
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
 # Enough that the device never waits for us, few enough that a loss costs little; fewer where others could do it.
@@ -82,6 +83,7 @@ class TargetBackend(ActingBackend):
         self._address, self._compiler = address, compiler
         self._title = f"{name or target_kind(compiler.target)} @{address.text}" + (f" x{jobs}" if jobs > 1 else "")
         self._meter = Meter()
+        self._quiet: Timer | None = None
         self._shown = 0.0  # when its reading was sent last
         events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
         self._library = library
@@ -254,11 +256,11 @@ class TargetBackend(ActingBackend):
         if executed:
             up = header["bytes_up"] + header["bytes_of_library"]
             self._meter.add(up, header["bytes_down"], self._actor.now())
-            self._show_traffic()
         if pending.suspect:
             self._killers.discard(pending.signature)
         reply = replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
         self._answer(pending, replace(reply, device=seat.device))
+        self._show_traffic()
         self._pump()
 
     def _lost(self, seat: Seat, loss: Loss, blamed: Pending | None) -> None:
@@ -371,6 +373,9 @@ class TargetBackend(ActingBackend):
         if now - self._shown >= _TRAFFIC_PAUSE or not any(seat.sent for seat in self._seats):
             self._shown = now
             self._status()
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = self._actor.later(WINDOW, self._status)  # by then nothing moves any more
 
     def _compiler_trouble(self, words: str) -> None:
         if words != self._trouble:

@@ -6,7 +6,7 @@ from collections import deque
 
 from tapml_tui.backends.protocol import Traffic
 
-_WINDOW = 3.0
+WINDOW = 3.0
 """Seconds over which a rate is taken."""
 
 
@@ -26,6 +26,6 @@ class Meter:
 
     def read(self, queued: int, now: float) -> Traffic:
         """What there was so far; `queued` requests wait."""
-        while self._recent and self._recent[0][0] < now - _WINDOW:
+        while self._recent and self._recent[0][0] < now - WINDOW:
             self._recent.popleft()
-        return Traffic(self._up, self._down, sum(size for _, size in self._recent) / _WINDOW, queued)
+        return Traffic(self._up, self._down, sum(size for _, size in self._recent) / WINDOW, queued)

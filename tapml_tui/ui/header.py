@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.style import Style
 
-from tapml_tui.backends.protocol import BackendStatus, State
-from tapml_tui.ui import lines, theme
+from tapml_tui.backends.protocol import BackendStatus, State, Traffic
+from tapml_tui.ui import lines, numbers, theme
 from tapml_tui.ui.lines import Line
 
 if TYPE_CHECKING:
@@ -49,15 +49,18 @@ def _first(engine: Engine, user: str, width: int) -> Line:
         (f"  case {snapshot.case + 1}/{len(trace.cases)} ", theme.DIM),
         (lines.shorten(case.name, max(width // 7, 10)), theme.TEXT),
     ]
-    right = _target(snapshot.backends)
-    right.append((f"  {user} ", theme.DIM))
+    right, who_and_where = _target(snapshot.backends, full=True), (f"  {user} ", theme.DIM)
+    if lines.length([*left, *right, who_and_where]) > width:
+        right = _target(snapshot.backends, full=False)
+    right.append(who_and_where)
     brand: Line = [(" tapml-tui ", theme.CURSOR)]
     if lines.length(brand) + lines.length(left) + lines.length(right) < width:
         left = brand + left
     return lines.spread(left, right, width)
 
 
-def _target(backends: tuple[BackendStatus, ...]) -> Line:
+def _target(backends: tuple[BackendStatus, ...], *, full: bool) -> Line:
+    """Each target and its state; `full`: also what crossed the line to it."""
     line: Line = []
     for status in backends:
         if status.backend == "source" and status.state not in (State.LOST, State.FAILED, State.MISSING):
@@ -65,9 +68,23 @@ def _target(backends: tuple[BackendStatus, ...]) -> Line:
         mark, style = _STATES[status.state]
         title = status.title or status.backend
         line += [(f"  {lines.shorten(title, 28)} ", theme.TEXT), (f"{mark} {status.state.value}", style)]
-        if status.state is State.READY and status.latency_ms is not None:
+        moving = _moving(status.traffic)
+        if moving and not full:  # there is room for one of the two
+            line.append((f" {moving}", theme.DIM))
+        elif status.state is State.READY and status.latency_ms is not None:
             line.append((f" {status.latency_ms:.1f} ms", theme.DIM))
+        if full and status.traffic is not None and (status.traffic.up or status.traffic.down):
+            up, down = numbers.size(status.traffic.up), numbers.size(status.traffic.down)
+            line.append((" ".join(filter(None, [f"  ↑{up} ↓{down}", moving])), theme.DIM))
     return line or [("  no target", theme.DIM)]
+
+
+def _moving(traffic: Traffic | None) -> str:
+    """What crosses the line at the moment, and what waits for it."""
+    if traffic is None:
+        return ""
+    rate = f"{numbers.size(traffic.rate)}/s" if traffic.rate >= 1 else ""
+    return " ".join(filter(None, [rate, f"{traffic.queued} queued" if traffic.queued else ""]))
 
 
 def _second(engine: Engine, width: int) -> Line:
