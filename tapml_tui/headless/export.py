@@ -237,6 +237,7 @@ pytest and TVM (PyTorch too, where TVM converts the operator), nothing else.
 ```sh
 python run.py                                        # all, each in a process of its own
 TVM_TARGET=opencl TVM_RPC=127.0.0.1:9090 python run.py   # on your device
+TVM_TRACKER=127.0.0.1:9190 TVM_KEY=board python run.py --jobs 3   # on three devices of a tracker
 LOWER=my.py pytest test_one.py                        # with a kernel of yours: lower(op) -> build(block, args, kwargs)
 ```
 
