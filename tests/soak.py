@@ -38,6 +38,7 @@ JOBS = (
     Job("screen", ("tests/ui",), 5),
     Job("wrong kernels", ("tests/faults",), 3),
     Job("blame and migration", ("tests/migration", "tests/export"), 1),
+    Job("ways to a device", ("tests/devices",), 1),
 )
 
 
