@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,19 @@ def kernel(inputs: list[np.ndarray]) -> list[np.ndarray]:
             with tvm.transform.PassContext(opt_level=2):
                 executable = tvm.compile(module, target=target)
         except Exception as error:  # whatever TVM raises: another way of converting may do
-            faults.append(f"{type(error).__name__}: {error}")
+            faults.append(error)
             continue
         return run(executable, inputs, target)
-    raise AssertionError("the operator cannot be compiled:\n" + "\n".join(faults))
+    operator = CASE["op"].removeprefix("aten.").removesuffix(".default")
+    dtypes = ", ".join(dict.fromkeys(CASE["inputs"])) or "no tensor"
+    reason = f"TVM cannot compile {operator} on {dtypes}: {cause(faults[-1]).rstrip(' :;')}"
+    raise AssertionError("\n\n".join([reason, *map(repr, faults)]))
+
+
+def cause(error: Exception) -> str:
+    """The line of a message that says what happened: the last one that names an error, else the first."""
+    lines = [line.strip() for line in f"{type(error).__name__}: {error}".splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if re.match(r"\w*(Error|Exception)\b", line)), lines[0])
 
 
 def parse_target(text: str) -> Any:
@@ -107,11 +117,12 @@ def converted() -> Any:
             prepared = program.run_decompositions() if decomposed else program
             module = from_exported_program(prepared, run_ep_decomposition=False)
         except Exception as error:  # the importer refuses in many ways
-            faults.append(f"{type(error).__name__}: {error}")
+            faults.append(cause(error))
             continue
         yield module
     if len(faults) == 2:
-        raise AssertionError("TVM does not convert the operator:\n" + "\n".join(faults))
+        said = faults[0] if faults[0] == faults[1] else "; decomposed by PyTorch: ".join(faults)
+        raise AssertionError(f"TVM does not convert it (--lower FILE.py can). {said}\n\nHere: LOWER=FILE.py pytest ...")
 
 
 def argument(torch: Any, value: Any, tensors: Any) -> Any:
