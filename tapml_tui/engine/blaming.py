@@ -112,8 +112,9 @@ def _sentence(view: View, found: Blame, before: Answer) -> str:
         return "nothing to blame: the answer is right with everything where it is"
     causes = [" with ".join(view.graph.node_id(node) for node in cause) for cause in found.causes]
     one = len(found.guilty) == 1
+    alone = "each of these alone" if len(causes) > 1 else "this alone" if one else "these alone"
     return (
-        f"{'; and '.join(causes)}: {'this' if one else 'these'} alone on the target, the answer is wrong; "
+        f"{'; and '.join(causes)}: {alone} on the target, the answer is wrong; "
         f"everything but {'this' if one else 'these'}, it is right "
         f"({found.runs} runs; one by one {found.nodes})"
     )

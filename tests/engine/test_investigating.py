@@ -95,7 +95,8 @@ def test_blame_finds_who_is_guilty(tmp_path: Path, run_first: bool, faulty: tupl
         assert report.without is not None
         assert report.without.passed
         assert report.blame.runs <= most_runs(len(report.blame.guilty), 60)
-        assert "alone on the target" in report.sentence
+        words = "each of these" if len(report.causes) > 1 else "this" if len(report.causes[0]) == 1 else "these"
+        assert f": {words} alone on the target" in report.sentence
 
 
 def test_nothing_to_blame_is_said(tmp_path: Path) -> None:
