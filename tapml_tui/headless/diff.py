@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -47,6 +49,8 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
         TraceError: If one is no run.
         CommandError: If they are runs of different traces.
     """
+    for path in (path_a, path_b):
+        _read_ahead(path)
     with read_run(path_a) as run_a, read_run(path_b) as run_b:
         if run_a.base != run_b.base:
             raise CommandError(
@@ -63,6 +67,17 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     else:
         print("\n".join(_lines(changes, counts)))
     return Exit.OK if counts[Change.EQUAL.value] and set(counts) == {Change.EQUAL.value} else Exit.FAILED
+
+
+def _read_ahead(path: str) -> None:
+    """Have the system fetch all of a file while we begin with it, where it can; what cannot be opened is said later."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
 
 
 def compare_runs(run_a: Run, run_b: Run) -> Iterator[dict[str, Any]]:
