@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
@@ -31,8 +32,10 @@ class Outcome:
         model: Of `MODELS`.
         planted: Nodes with a wrong kernel, and which.
         local: The nodes that were called LOCAL.
+        pair: They were planted so that each alone leaves the answer right, and both break it.
         broken: Whether the answer was wrong.
-        blamed: The causes that blame returned, all nodes together.
+        healed: Whether a node got wrong inputs and gave a right result.
+        causes: Those that blame returned.
         runs: How many runs that took.
         nodes: How many nodes were suspected.
         proven: Each cause alone breaks the answer, and everything but all causes does not.
@@ -41,8 +44,10 @@ class Outcome:
     model: str
     planted: tuple[tuple[int, str], ...]
     local: frozenset[int]
+    pair: bool
     broken: bool
-    blamed: frozenset[int]
+    healed: bool
+    causes: tuple[frozenset[int], ...]
     runs: int
     nodes: int
     proven: bool
@@ -65,10 +70,14 @@ class Outcome:
     @property
     def blamed_rightly(self) -> bool:
         """Nothing to blame where the answer is right; else planted nodes alone, proven, in few enough runs."""
+        blamed = frozenset[int]().union(*self.causes)
         if not self.broken:
-            return not self.blamed
-        few = self.runs <= most_runs(len(self.blamed), self.nodes)
-        return bool(self.blamed) and self.blamed <= self.guilty and self.proven and few
+            return not blamed
+        if self.pair and self.causes != (self.guilty,):
+            return False
+        return (
+            bool(blamed) and blamed <= self.guilty and self.proven and self.runs <= most_runs(len(blamed), self.nodes)
+        )
 
 
 def carve(folder: Path, model: str) -> Path:
@@ -83,15 +92,18 @@ def carve(folder: Path, model: str) -> Path:
 
 
 def outcomes(trace: Path, model: str, seed: str, folder: Path, count: int) -> Iterator[Outcome]:
-    """As many placements of wrong kernels as wanted."""
+    """As many placements of wrong kernels as wanted: at one, two and three nodes, and at two that need each other."""
     dice = random.Random(f"{seed}/{model}")
     with bench_on(trace, seed, folder) as bench:
-        found = bench.places()
-        healthy = _healthy(bench)
+        left = _healthy(bench)
+        found = {op: [place for place in places if place.node not in left] for op, places in bench.places().items()}
+        found = {op: places for op, places in found.items() if places}
         for number in range(count):
-            operators = dice.sample(list(found), min(len(found), 1 + number % 3))
-            places = {place.node: place for place in (dice.choice(found[operator]) for operator in operators)}
-            yield _outcome(bench, model, healthy, [places[node] for node in sorted(places)], dice)
+            operators = dice.sample(list(found), min(len(found), (1, 2, 3, 2)[number % 4]))
+            chosen = {place.node: place for place in (dice.choice(found[operator]) for operator in operators)}
+            places = [chosen[node] for node in sorted(chosen)]
+            pair = _interacting(bench, places, dice) if number % 4 == 3 else {}
+            yield _outcome(bench, model, pair or _drawn(bench, places, dice), pair=bool(pair))
 
 
 def _healthy(bench: Bench) -> list[int]:
@@ -111,24 +123,10 @@ def _healthy(bench: Bench) -> list[int]:
             bench.put(node, "source")
 
 
-def _outcome(bench: Bench, model: str, left: list[int], places: list[Place], dice: random.Random) -> Outcome:
-    planted = []
-    for place in places:
-        if place.node in left:
-            continue
-        kind = dice.choice([kind for kind in kinds_at(place.site) if kind != "stale"])
-        bench.put(place.node, "target", _variant(bench, place, kind, dice))
-        planted.append((place.node, kind))
-    bench.run()
-    put, planted = planted, []
-    for node, kind in put:
-        if bench.result(node).status in _BROKE:  # the suite has no such kernel for this call: nothing was planted
-            bench.put(node, "target")
-        else:
-            planted.append((node, kind))
+def _outcome(bench: Bench, model: str, planted: dict[int, str], *, pair: bool) -> Outcome:
     bench.run()
     engine = bench.driver.engine
-    local = {node for node in range(len(engine.graph)) if bench.result(node).verdict is Verdict.LOCAL}
+    verdicts = [bench.result(node).verdict for node in range(len(engine.graph))]
     answer = engine.snapshot.answer
     report = bench.driver.do(FindBlame()).blame
     assert answer is not None
@@ -136,22 +134,102 @@ def _outcome(bench: Bench, model: str, left: list[int], places: list[Place], dic
     proven = all(alone.passed is False for alone in report.alone) and (
         report.without is None or report.without.passed is True
     )
-    for node, _ in planted:
+    for node in planted:
         bench.put(node, "target")
     return Outcome(
         model=model,
-        planted=tuple(planted),
-        local=frozenset(local),
+        planted=tuple(sorted(planted.items())),
+        local=frozenset(node for node, verdict in enumerate(verdicts) if verdict is Verdict.LOCAL),
+        pair=pair,
         broken=answer.passed is False,
-        blamed=frozenset(report.blame.guilty),
+        healed=Verdict.HEALED in verdicts,
+        causes=tuple(map(frozenset, report.blame.causes)),
         runs=report.blame.runs,
         nodes=report.blame.nodes,
         proven=proven,
     )
 
 
-def _variant(bench: Bench, place: Place, kind: str, dice: random.Random) -> Variant:
-    """A wrong kernel, gross or a tenth of it, in a fifth of the elements where it has a region."""
+def _drawn(bench: Bench, places: list[Place], dice: random.Random) -> dict[int, str]:
+    """Put a wrong kernel of any kind at each place; the kinds by node, of those that do harm there."""
+    put: dict[int, tuple[str, Variant]] = {}
+    for place in places:
+        kind = dice.choice([kind for kind in kinds_at(place.site) if kind != "stale"])
+        strength = 1.0 if KINDS[kind].region else dice.choice([1.0, 1.0, 0.1])
+        put[place.node] = kind, _variant(bench, place, kind, strength)
+        bench.put(place.node, "target", put[place.node][1])
+    bench.run()
+    return {node: kind for node, (kind, variant) in put.items() if _does_harm(bench, node, variant)}
+
+
+def _does_harm(bench: Bench, node: int, variant: Variant) -> bool:
+    """Whether a kernel gives anything but what the healthy one gives there; if not, it is taken away.
+
+    The suite may have no such kernel for a call; rows that are all alike can be shifted without harm.
+    """
+    engine, result = bench.driver.engine, bench.result(node)
+    if result.verdict is Verdict.LOCAL:
+        return True
+    spoilt = engine.actual(node, 0)
+    bench.put(node, "target")
+    bench.run(node)
+    healthy = engine.actual(node, 0)
+    if result.status in _BROKE or (spoilt is not None and healthy is not None and _bits(spoilt) == _bits(healthy)):
+        return False
+    bench.put(node, "target", variant)
+    return True
+
+
+def _bits(array: np.ndarray) -> bytes:
+    return array.tobytes()
+
+
+def _interacting(bench: Bench, places: list[Place], dice: random.Random) -> dict[int, str]:
+    """Put wrong kernels at two places, each as strong as leaves the answer right, if both together break it."""
+    chosen = [(place, _simple(place, dice)) for place in places]
+    found = [(place, kind, _strongest(bench, place, kind)) for place, kind in chosen]
+    strong = [(place, kind, strength) for place, kind, strength in found if strength is not None]
+    for signs in ((1.0, 1.0), (1.0, -1.0)) if len(strong) == 2 else ():  # errors may cancel
+        for sign, (place, kind, strength) in zip(signs, strong, strict=True):
+            bench.put(place.node, "target", _variant(bench, place, kind, sign * strength))
+        if _breaks(bench):
+            return {place.node: kind for place, kind in chosen}
+    for place in places:
+        bench.put(place.node, "target")
+    return {}
+
+
+def _simple(place: Place, dice: random.Random) -> str:
+    return dice.choice([kind for kind in ("scale", "offset") if kind in kinds_at(place.site)])
+
+
+def _strongest(bench: Bench, place: Place, kind: str) -> float | None:
+    """How much of a fault leaves the answer right, up to a tenth; None if all of it does, or nothing."""
+
+    def breaks(strength: float) -> bool:
+        bench.put(place.node, "target", _variant(bench, place, kind, strength))
+        return _breaks(bench)
+
+    right, wrong = 2.0**-30, 1.0
+    found = breaks(wrong) and not breaks(right)
+    while found and wrong > 1.1 * right:
+        middle = math.sqrt(right * wrong)
+        if breaks(middle):
+            wrong = middle
+        else:
+            right = middle
+    bench.put(place.node, "target")
+    return right if found else None
+
+
+def _breaks(bench: Bench) -> bool:
+    bench.run()
+    answer = bench.driver.engine.snapshot.answer
+    return answer is not None and answer.passed is False
+
+
+def _variant(bench: Bench, place: Place, kind: str, strength: float) -> Variant:
+    """A wrong kernel: so much of it, or in a fifth of the elements where it has a region."""
     reference = bench.driver.engine.reference(place.node, 0)
     assert reference is not None
     magnitudes = np.abs(reference.astype(np.float64)).reshape(-1)
@@ -159,5 +237,4 @@ def _variant(bench: Bench, place: Place, kind: str, dice: random.Random) -> Vari
     level = float(np.quantile(magnitudes, 1.0 - share))
     rms = float(np.sqrt((magnitudes**2).mean()))
     memory = bench.target.operand(np.ascontiguousarray(np.flip(reference)), place.site.dtype)
-    blend = 1.0 if KINDS[kind].region else dice.choice([1.0, 1.0, 0.1])
-    return bench.fault(kind, place, (blend, rms, level, share), memory)
+    return bench.fault(kind, place, (strength, rms, level, share), memory)
