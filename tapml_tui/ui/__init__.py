@@ -5,30 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tapml_tui.backends.launch import TargetOptions
-
-
-def calm_terminal(environment: Mapping[str, str]) -> dict[str, str]:
-    """Textual's settings, which it reads when it is imported; what the user has set stays.
-
-    Over SSH every frame crosses the network: 15 a second. Nothing is animated anywhere,
-    because an answer that slides in is an answer that comes later.
-    """
-    settings = {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
-    if "SSH_CONNECTION" in environment or "SSH_TTY" in environment:
-        settings["TEXTUAL_FPS"] = "15"
-    return {name: value for name, value in settings.items() if name not in environment}
-
-
-def _in_a_terminal() -> bool:
-    """Whether Textual can read keys (from stdin) and paint (on stderr)."""
-    return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 
 
 def run(
@@ -54,6 +36,8 @@ def run(
         TraceError: The trace cannot be opened.
         CommandError: There is no terminal.
     """
+    from tapml_tui.ui.terminal import calm_terminal, in_a_terminal
+
     os.environ.update(calm_terminal(os.environ))
 
     from tapml_tui.backends.launch import TargetOptions, late_backends
@@ -72,7 +56,7 @@ def run(
     with open_trace(trace_path) as trace:
         if not trace.cases:
             raise TraceError("this trace has no case: nothing was recorded, carve it again")
-        if not _in_a_terminal():
+        if not in_a_terminal():
             raise CommandError(
                 "the debugger needs a terminal",
                 why="its keys or its screen are redirected",

@@ -9,6 +9,7 @@ import pytest
 
 from tapml_tui import ui
 from tapml_tui.backends.launch import TargetOptions
+from tapml_tui.ui import terminal
 from tapml_tui.ui.app import DebuggerApp
 from tests.engine.toys import mlp
 from trace_format import TraceError, open_run, open_trace, read_run
@@ -22,7 +23,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opened:
     for name in ("TEXTUAL_ANIMATIONS", "TEXTUAL_SMOOTH_SCROLL", "TEXTUAL_FPS"):
         monkeypatch.setenv(name, "")  # what the program sets is taken back
     monkeypatch.setattr(ui.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(ui, "_in_a_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "in_a_terminal", lambda: True)
     monkeypatch.setattr(DebuggerApp, "run", lambda self, **_: 0)
     mlp(1).write(tmp_path / "toy.trace").close()
     return lambda session=None: ui.run(tmp_path / "toy.trace", TargetOptions(), session=session)
