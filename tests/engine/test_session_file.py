@@ -17,6 +17,7 @@ import pytest
 from tapml_tui.engine.commands import (
     Breakpoint,
     BreakpointKind,
+    Command,
     Force,
     Mode,
     Record,
@@ -156,41 +157,57 @@ def test_commands_are_recorded(tmp_path: Path) -> None:
 
 
 CHILD = """
-import sys
+import json, sys
 from pathlib import Path
-from tapml_tui.engine.commands import *
-from tests.engine.toys import Driver, Verb
+from tests.engine.test_session_file import a_command, told
+from tests.engine.toys import Driver
 from trace_format import open_trace
 
 folder = Path(sys.argv[1])
 with Driver(open_trace(folder / "t.trace"), run_path=folder / "a.run", resume=True) as driver:
-    start = len(driver.engine.note(0))
-    for number in range(start, 100000):
-        driver.do(SetNote(0, "x" * (number + 1)))
-        driver.do(SetBackend(number % 9, number % 9 + 1, "source" if number // 9 % 2 else "target"))
-        driver.step([Verb.INTO, Verb.BACK, Verb.CONTINUE][number % 3])
-        print(number + 1, driver.engine.snapshot.cursor, flush=True)
+    for number in range(int(sys.argv[2]), 10**9):
+        driver.do(a_command(number)[0])
+        print(json.dumps(told(driver), default=str), flush=True)
 """
+
+JUDGED = {"cursor", "status", "verdict"}
+
+
+def a_command(number: int) -> tuple[Command, set[str]]:
+    """A step of the scripted session, and what of the session it may change."""
+    turn, node = number // 7, number % 9
+    commands: list[tuple[Command, set[str]]] = [
+        (SetNote(3, f"note {number}"), {"note"}),
+        (SetBackend(node, node + 1, "target" if turn % 2 else "source"), {"placed", *JUDGED}),
+        (Step([Verb.INTO, Verb.BACK, Verb.CONTINUE, Verb.OVER][turn % 4]), JUDGED),
+        (ToggleBreakpoint(Breakpoint(BreakpointKind.NODE, f"node {turn % 5}")), {"breakpoints"}),
+        (SetFolds((f"layers.{turn % 3}",)), {"folds"}),
+        (SetMode(Mode.ISOLATED if turn % 2 else Mode.CHAINED), {"mode", *JUDGED}),
+        (SelectCase(turn % 2), {"case", *JUDGED}),
+    ]
+    return commands[number % 7]
 
 
 def test_kill_9_at_any_moment_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    mlp().write(tmp_path / "t.trace").close()
-    dice = random.Random(SEED)
+    mlp(cases=2).write(tmp_path / "t.trace").close()
+    dice, number = random.Random(SEED), 0
+    before: dict[str, Any] | None = None
     for _ in range(count(6, 200)):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, env={**os.environ}
-        )
+        command = [sys.executable, "-c", CHILD, str(tmp_path), str(number)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
         assert child.stdout is not None
-        child.stdout.readline()
+        first = child.stdout.readline()
         time.sleep(dice.uniform(0, 0.3))
         child.send_signal(signal.SIGKILL)
-        answered = [line.split() for line in child.stdout.read().splitlines() if len(line.split()) == 2]
+        answered = [line for line in [first, *child.stdout] if line.endswith("\n")]  # the last may be torn
         child.wait()
-        document = json.loads((tmp_path / "a.json").read_text())
-        note = document["notes"].get(next(iter(document["notes"])), "")
-        if answered:
-            assert len(note) in (int(answered[-1][0]), int(answered[-1][0]) + 1)
+        number += len(answered)
+        before = json.loads(answered[-1]) if answered else before
+        assert before is not None
         with Driver(open_trace(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
             assert driver.engine.run_path == tmp_path / "a.run"
-            assert len(driver.engine.note(0)) == len(note)
-            assert driver.engine.snapshot.cursor == document["cursors"].get("0", 0)
+            now = json.loads(json.dumps(told(driver), default=str))
+        under_way = a_command(number)[1]
+        assert {key for key in now if now[key] != before[key]} <= under_way, (number, before, now)
+        before = now
+    assert number > count(6, 200), "it was always killed before it had done anything"
