@@ -25,6 +25,7 @@ from tapml_tui.backends.prebuilt import Prebuilt, names_of
 from tapml_tui.backends.protocol import (
     BackendStatus,
     Deadlines,
+    DeviceState,
     Execute,
     Failed,
     KernelText,
@@ -101,6 +102,7 @@ class TargetBackend(ActingBackend):
         self._most = _IN_FLIGHT if jobs == 1 else _IN_FLIGHT_OF_SEVERAL
         self._lanes: dict[str, Seat] = {}
         self._did: dict[str, Seat] = {}  # by label: where it is confirmed
+        self._losses: dict[str, str] = {}  # by device: how it was lost last
         self._missing = ""
         self._trouble = ""  # with the compiler
         self._waiting: OrderedDict[int, Pending] = OrderedDict()  # all that is not answered, by request id, in order
@@ -265,6 +267,8 @@ class TargetBackend(ActingBackend):
 
     def _lost(self, seat: Seat, loss: Loss, blamed: Pending | None) -> None:
         """Answer the request that is to blame; the others are done again, elsewhere or when the device is back."""
+        if seat.device and not seat.link.gave_up:
+            self._losses[seat.device] = loss.words
         if self._gave_up:
             if not self._kernels.begun:
                 self._kernels.begin(self._compiler)  # without a device there are still texts to be shown
@@ -363,9 +367,16 @@ class TargetBackend(ActingBackend):
                 latency_ms,
                 self._title,
                 self._meter.read(len(self._waiting), self._actor.now()),
-                tuple(seat.device_state for seat in self._seats),
+                self._devices(),
             )
         )
+
+    def _devices(self) -> tuple[DeviceState, ...]:
+        """Those that are there or awaited, and those that were lost and not seen since."""
+        there = [seat.device_state for seat in self._seats]
+        lost = {one: words for one, words in self._losses.items() if (one, State.READY) not in {d[:2] for d in there}}
+        awaited = [one for one in there if one.device not in lost]
+        return (*awaited, *(DeviceState(device, State.LOST, words) for device, words in lost.items()))
 
     def _show_traffic(self) -> None:
         """Now and then while there is some, and at its end."""
