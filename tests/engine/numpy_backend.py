@@ -55,6 +55,8 @@ OPERATORS: dict[str, Callable[..., Arrays]] = {
     "aten.mul.Tensor": lambda a, b: (a * b,),
     "aten.relu.default": lambda a: (np.maximum(a, a.dtype.type(0)),),
     "aten.tanh.default": lambda a: (np.tanh(a),),
+    "aten.cosh.default": lambda a: (np.cosh(a),),
+    "aten.sinh.default": lambda a: (np.sinh(a),),
     "aten.matmul.default": _matmul,
     "aten.aminmax.default": lambda a: (a.min(axis=0), a.max(axis=0)),
     "aten.argmax.default": lambda a: (np.asarray(a.reshape(-1).argmax(), np.int64),),
