@@ -148,8 +148,8 @@ def test_stepped(bench: Bench, way: list[str], model: str) -> None:
     assert bench.step(model, *way) == bench.expected("step", model)
 
 
-def test_a_server_the_tracker_and_we_are_killed(bench: Bench, tmp_path: Path) -> None:
-    """The check goes on without them, and gives what it gives undisturbed; of us nothing is left."""
+def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> None:
+    """The check goes on without them, and gives what it gives undisturbed."""
     options = ["--lower", str(SLEEPING), "--jobs", str(JOBS)]
     expected = _outcomes(bench.check("demo", "isolated", *options[:2]))
     with farm(JOBS) as made:
@@ -183,7 +183,7 @@ def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -
         process.kill()
         process.communicate()
         wait_until(lambda: not _processes(f"TAPML_TUI_PARENT={process.pid}"), "every process is gone")
-        made.wait_until_free(JOBS)  # for the next one
+        # A stock Python server whose client dies in the middle of a call may serve nobody any more: that is TVM's.
     assert not any(map(listens, made.ports))
 
 
