@@ -195,7 +195,7 @@ class Executor:
         """
         ahead = self._ahead.pop((view.case, node), None)
         label = self.label(view, node, backend)
-        job = ahead if reuse and not whole and _sent_for(ahead, backend, inputs) else None
+        job = ahead if reuse and _sent_for(ahead, backend, inputs) and not (whole and ahead.cut) else None
         if reuse and job is None:
             known = self.known(view, node, binding, backend, inputs)
             if known is not None and whole and any(output.bytes is None for output in known.outputs):

@@ -90,6 +90,15 @@ class Job:
         """Whether it was answered."""
         return self.outcome is not None or self.resend
 
+    @property
+    def cut(self) -> bool:
+        """Whether an output is too large to be sent back."""
+        return any(_size(spec) > self.request.fetch_limit for spec in self.request.unit.outputs)
+
+
+def _size(spec: TensorSpec) -> int:
+    return math.prod(spec.shape) * item_size(spec.dtype)
+
 
 class Jobs:
     """Sends requests, takes answers, keeps results."""
@@ -155,8 +164,7 @@ class Jobs:
             fresh=fresh,
             lane=lane,
         )
-        sizes = (math.prod(spec.shape) * item_size(spec.dtype) for spec in unit.outputs)
-        expected = sum(size for size in sizes if size <= fetch_limit)
+        expected = sum(size for size in map(_size, unit.outputs) if size <= fetch_limit)
         job = Job(backend, request, tuple(sources), label if keep and into is None else None, expected, into=into)
         self._flying[number] = job
         self._backends[backend].execute(request)

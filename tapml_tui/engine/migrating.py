@@ -16,7 +16,7 @@ from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.executor import SOURCE, Executor, Waiting
 from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.ledger import Ledger, LedgerEntry, Migration
-from tapml_tui.engine.probing import Prober
+from tapml_tui.engine.probing import LOOK_AHEAD, Prober
 from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.views import Views
 from trace_format import Trace, TraceError
@@ -92,6 +92,7 @@ class Migrator:
             why = next(answer.reason for answer in self.answers.values() if answer.passed is False)
             raise CannotMigrate(f"the answer is wrong with everything on the source: {why}")
         on_moved()
+        yield from self._test([group for group in groups if group.signature not in known])
         entries = []
         for done, group in enumerate(groups):
             on_progress(done, len(groups))
@@ -165,8 +166,23 @@ class Migrator:
         self.answers = before
         return replace(entry, status=Migration.BLOCKED, reason=f"{_TOGETHER}: {why}")
 
+    def _test(self, groups: Sequence[Group]) -> Waiting[None]:
+        """Have the carved tests done, which need nothing of each other: by several devices at a time, if there are."""
+        places = [place for group in groups for place in group.places]
+        for number, (case, node) in enumerate(places):
+            for coming, ahead in places[number : number + LOOK_AHEAD]:
+                try:
+                    if not self._executor.send_ahead(self._carved.get(coming, Mode.ISOLATED), ahead):
+                        break
+                except TraceError:
+                    break  # it is said when it is its turn
+            yield from self._carved_test(case, node)
+            yield None
+
     def _carved_test(self, case: int, node: int) -> Waiting[NodeResult]:
         view = self._carved.get(case, Mode.ISOLATED)
+        if view.fresh(node):
+            return view.results[node]
         try:
             yield from self._judge.visit(view, node, whole=True)
         except TraceError as error:
