@@ -31,19 +31,24 @@ MODES = ("isolated", "chained") if sampling.SOAK else (sampling.rng("ways").choi
 STEPS = [*['step verb="into"'] * 3, 'step verb="out"', *['step verb="continue"'] * 6, "run-nodes"]
 
 
+def _wait_until_closed(ports: list[int]) -> None:
+    """What was killed is gone a moment later."""
+    wait_until(lambda: not any(map(listens, ports)), "every port is closed")
+
+
 @contextmanager
 def _server() -> Iterator[list[str]]:
     (port,) = free_ports(1)
     with tvm_program("rpc_server", port, "--key", KEY):
         yield ["--rpc", f"127.0.0.1:{port}", "--key", KEY]
-    assert not listens(port)
+    _wait_until_closed([port])
 
 
 @contextmanager
 def _tracker() -> Iterator[list[str]]:
     with farm(JOBS) as made:
         yield made.options
-    assert not any(map(listens, made.ports))
+    _wait_until_closed(made.ports)
 
 
 @contextmanager
@@ -51,7 +56,7 @@ def _proxy() -> Iterator[list[str]]:
     (port,) = free_ports(1)
     with tvm_program("rpc_proxy", port), tvm_program("rpc_server", port, "--through-proxy", "--key", KEY):
         yield ["--rpc", f"127.0.0.1:{port}", "--key", KEY]
-    assert not listens(port)
+    _wait_until_closed([port])
 
 
 WAYS: dict[str, Callable[[], Any]] = {"server": _server, "tracker": _tracker, "proxy": _proxy}
@@ -169,7 +174,7 @@ def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> No
                 lost = devices[f"127.0.0.1:{made.ports[1]}"]
                 assert lost["state"] != "ready" and lost["detail"]
                 made.wait_until_free(JOBS - 1)
-    assert not any(map(listens, made.ports))
+    _wait_until_closed(made.ports)
 
 
 def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -> None:
@@ -184,7 +189,7 @@ def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -
         process.communicate()
         wait_until(lambda: not _processes(f"TAPML_TUI_PARENT={process.pid}"), "every process is gone")
         # A stock Python server whose client dies in the middle of a call may serve nobody any more: that is TVM's.
-    assert not any(map(listens, made.ports))
+    _wait_until_closed(made.ports)
 
 
 def _wait_for_lines(process: subprocess.Popen[str], lines: Path) -> None:
