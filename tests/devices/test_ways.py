@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.tvm, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 SLEEPING = ROOT / "tests" / "backends" / "sleeping_kernels.py"
 JOBS = 3
+PATIENCE = 1200 if sampling.SOAK else 280
 MODELS = ("demo", "minilm", "llama") if sampling.SOAK else ("demo",)
 MODES = ("isolated", "chained") if sampling.SOAK else (sampling.rng("ways").choice(["isolated", "chained"]),)
 STEPS = [*['step verb="into"'] * 3, 'step verb="out"', *['step verb="continue"'] * 6, "run-nodes"]
@@ -93,7 +94,7 @@ class Bench:
     def run(self, *arguments: str) -> str:
         """Stdout; 0 and 1 are both fine: TVM gets some kernels wrong."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=280)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode in (0, 1), err[-4000:]
         return out
 
@@ -164,7 +165,7 @@ def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> No
             process = bench.start("check", str(bench.trace("demo")), *made.options, *options, *files)
             _wait_for_lines(process, lines)
             kill_group(victim)
-            _, err = process.communicate(timeout=280)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode in (0, 1), err[-4000:]
             document = json.loads(report.read_text())
             assert _outcomes(document) == expected
