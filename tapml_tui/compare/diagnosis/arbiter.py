@@ -71,6 +71,7 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
 _SMALLEST = 0.03
 """Of an allowance: who leaves less than that over leaves nothing over."""
 _CONVINCING = 10.0
+_FEW_NUMBERS = 3.0
 _INDEPENDENT = 4096
 """Elements that are witnesses at most: the noise of the reference is in every explanation, more or less of it."""
 
@@ -127,6 +128,8 @@ def diagnose(
 def _worth(found: Diagnosis, evidence: Evidence) -> bool:
     """Whether it explains more than so many free numbers would explain of noise."""
     size = evidence.reference.size
+    if found.freedom > _FEW_NUMBERS and not evidence.convincing:
+        return False
     nothing = 2.0 * size * math.log(max(float(np.sqrt(np.mean(np.square(evidence.error)))), _SMALLEST))
     left = 2.0 * size * math.log(max(found.residual, _SMALLEST))
     return found.freedom <= 2.0 or nothing - left > found.freedom * math.log(size)

@@ -23,6 +23,8 @@ _CEILINGS = {
 }
 _FEWEST = 3
 _FEWEST_HELD = 2
+_ROUNDS = 2
+_MORE_THAN_ALL = 1.05
 _SAMPLE = 1 << 15
 _MOST = 0.9
 
@@ -31,6 +33,7 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
     """Values beyond a limit, above, below or on both sides, are held there."""
     best: Diagnosis | None = None
     for low, high in _limits(evidence):
+        low, high = _refined(evidence, low, high)
         predicted = np.clip(evidence.reference, low, high)
         held = int(np.count_nonzero(predicted != evidence.reference))
         known = any(abs(high / top - 1.0) < 1e-3 for top in _CEILINGS) if np.isfinite(high) else False
@@ -41,6 +44,29 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
             words = f"{_words(low, high)}: {held} of {predicted.size}{blended(found.coefficient)}"
             best = Diagnosis(Kind.SATURATED, words, found.residual, 2.0)
     return best
+
+
+def _refined(evidence: Evidence, low: float, high: float) -> tuple[float, float]:
+    """The same limits to the noise of an average: what is beyond them, with its weight, lies on them."""
+    reference, difference = evidence.reference, evidence.actual - evidence.reference
+    for _ in range(_ROUNDS):
+        beyond = np.where(evidence.finite, np.clip(reference, low, high) - reference, 0.0)
+        weight = np.square(1.0 / evidence.allowance)
+        energy = float((weight * beyond * beyond).sum())
+        strength = float((weight * beyond * difference)[evidence.finite].sum()) / energy if energy > 0.0 else 0.0
+        if not 0.0 < strength < _MORE_THAN_ALL:
+            break
+        above, below = (evidence.finite & (beyond < 0.0)), (evidence.finite & (beyond > 0.0))
+        target = reference + difference / strength
+        tops, bottoms = target[above], target[below]
+        if low == -high:
+            if tops.size + bottoms.size:
+                high = float(np.average(np.r_[tops, -bottoms], weights=np.r_[weight[above], weight[below]]))
+                low = -high
+        else:
+            high = float(np.average(tops, weights=weight[above])) if tops.size else high
+            low = float(np.average(bottoms, weights=weight[below])) if bottoms.size else low
+    return low, high
 
 
 def _words(low: float, high: float) -> str:

@@ -15,12 +15,15 @@ from tapml_tui.compare.precision import precision
 
 _FEWEST = 64
 _FAILING = 3
-_CLEARLY = 1.5
+_CLEARLY = 2.0
+_COMMON = 0.01
+_HALF = 10
 _LARGEST = 0.1
 _ALONG = 0.2
 _BIAS = 0.25
 _DENSE = 0.3
 _GAP = 8.0
+_OUTLIER = 12.0
 _SAME = 1e-6
 _TINY = np.finfo(np.float64).tiny
 
@@ -29,10 +32,12 @@ NORMALISING = ("softmax", "norm", "attention")
 
 def low_precision(evidence: Evidence) -> Diagnosis | None:
     """An error without bias, that follows neither the values nor itself, and is small against the values."""
-    if precision(evidence.dtype) is None or evidence.reference.size < _FEWEST:
+    unit = precision(evidence.dtype)
+    if unit is None or evidence.reference.size < _FEWEST:
         return None
-    if np.count_nonzero(evidence.bad) < _FAILING and float(np.abs(evidence.error).max()) < _CLEARLY:
-        return None
+    share, worst = float(np.mean(evidence.bad)), float(np.abs(evidence.error).max())
+    if worst < _CLEARLY and share < (_COMMON if unit.fraction_bits <= _HALF else _FAILING / evidence.reference.size):
+        return None  # in half precision the errors of healthy kernels look the same and are as large
     values = np.where(evidence.finite, evidence.reference, 0.0)
     difference = evidence.error * evidence.allowance
     size, noise = float(np.sqrt(np.mean(values**2))), float(np.sqrt(np.mean(difference**2)))
@@ -44,12 +49,12 @@ def low_precision(evidence: Evidence) -> Diagnosis | None:
         return None
     if _in_one_slice(evidence.bad):
         return None
-    unit = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
+    like = next((name for name, bits in (("bfloat16", 8), ("float16", 11)) if noise > 0.3 * 2.0**-bits * size), "")
     words = f"the error looks like rounding, {number(noise / size)} of the values, without bias or structure"
-    narrow = f"a sum or a function in a narrower dtype, as if in {unit}"
+    narrow = f"a sum or a function in a narrower dtype, as if in {like}"
     growing = _growing(difference)
     words += "" if growing is None else f", and grows along axis {growing} as the sum gets longer"
-    return Diagnosis(Kind.LOW_PRECISION, f"{words}: {narrow if unit else 'a sum or a function that is too coarse'}")
+    return Diagnosis(Kind.LOW_PRECISION, f"{words}: {narrow if like else 'a sum or a function that is too coarse'}")
 
 
 def coarse_statistics(evidence: Evidence) -> Diagnosis | None:
@@ -103,6 +108,8 @@ def _structureless(error: Floats, values: Floats) -> bool:
     neighbours that are alike are rounded alike, and a sum that goes on carries its error with it.
     """
     even = _evened(error)
+    if float(np.abs(even).max()) > _OUTLIER * float(np.sqrt(np.mean(even**2))):
+        return False
     relative = np.divide(error, np.abs(values), out=np.zeros_like(error), where=values != 0.0)
     seen = values != 0.0
     if max(_dense(even[seen]), _dense(relative[seen])) < _DENSE:

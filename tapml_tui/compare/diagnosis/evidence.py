@@ -26,6 +26,8 @@ _SAMPLE = 4096
 """Elements on which an explanation is tried before all are."""
 
 _LAW_STEPS = 33
+_MANY = 8
+_CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,23 @@ class Evidence:
     @cached_property
     def bad(self) -> npt.NDArray[np.bool_]:
         """Elements that are off by more than they may."""
-        return np.asarray(np.abs(self.error) > 1.0)
+        return np.asarray(np.abs(self.error) > (0.0 if self.exact else 1.0))
 
     @cached_property
     def room(self) -> Floats:
         """How much more than its allowance may be left of an element, as it is rounded where it is now."""
         size = np.abs(np.where(self.finite, self.actual, 0.0))
         return np.asarray(np.maximum(1.0, self.law(size) / self.allowance))
+
+    @cached_property
+    def half_ulp(self) -> Floats:
+        """Half a unit in the last place of each element of the reference."""
+        return _least(self.dtype, np.where(np.isfinite(self.reference), self.reference, 0.0))
+
+    @property
+    def convincing(self) -> bool:
+        """Whether so much fails, or by so much, that chance did not choose where."""
+        return bool(np.count_nonzero(self.bad) >= _MANY or np.abs(self.error).max() >= _CLEARLY)
 
     @property
     def fails(self) -> bool:

@@ -99,7 +99,9 @@ def fit(evidence: Evidence, direction: Floats, *, left_over: float = LEFT_OVER) 
     seen = _SEEN * float(np.sqrt(np.mean(np.square(left))))
     if np.count_nonzero(np.abs(coefficient * flat) > seen) < min(_WITNESSES, int(np.count_nonzero(flat)) // 2 + 1):
         return None  # one or two elements carry it all: anything would fit them
-    if not _holds_everywhere(left, coefficient * scaled):
+    # Half a ULP that is added to a number of the dtype gives that number.
+    shown = np.abs(added) >= evidence.half_ulp
+    if not _holds_everywhere(left, np.where(shown, coefficient * scaled, 0.0)):
         return None
     return Fit(coefficient, float(np.sqrt(np.mean(np.square(left / evidence.room)))))
 

@@ -55,7 +55,7 @@ def _others_agree(evidence: Evidence, hidden: npt.NDArray[np.bool_]) -> bool:
     energy = np.square(values).sum(axis=-1, keepdims=True)
     share = (values * error).sum(axis=-1, keepdims=True) / np.where(energy > 0.0, energy, 1.0)
     left = np.abs(error - share * values) > 1.0
-    return bool((share <= 0.0).all() and np.count_nonzero(left) <= 0.01 * hidden.size)
+    return bool(((share <= 0.0) & (share > -1.0)).all() and np.count_nonzero(left) <= 0.01 * hidden.size)
 
 
 def _triangle(hidden: npt.NDArray[np.bool_]) -> str:

@@ -110,7 +110,14 @@ def _layouts(evidence: Evidence) -> Iterator[_Move]:
 
 
 def shifted(evidence: Evidence) -> Diagnosis | None:
-    """Moved by some slices along an axis, around the end or not."""
+    """Moved by some slices along an axis, or by some elements in memory, around the end or not."""
+    found = _shifted(evidence)
+    if found is None and sum(size > 1 for size in evidence.shape) > 1 and evidence.whole:
+        found = _shifted(evidence.flattened())
+    return found
+
+
+def _shifted(evidence: Evidence) -> Diagnosis | None:
     for axis, size in enumerate(evidence.shape):
         if size < 3 or not evidence.whole:
             continue

@@ -21,6 +21,7 @@ CONTRAST = 12.0
 
 _FILLED = 0.6
 _PERIODS = 64
+_SHORT = 4
 _LISTED = 16
 _SILENT = 1e-6
 _LIKELY = 3.0
@@ -184,7 +185,7 @@ def _roundest(at: npt.NDArray[np.intp], gain: Floats) -> int:
 def _periods(level: Floats, index: npt.NDArray[np.intp], size: int) -> Iterator[Slices]:
     """Every k-th slice: the best phases of the best period."""
     best: tuple[float, Slices] | None = None
-    for period in range(2, min(_PERIODS, size // 3) + 1):
+    for period in range(2, min(_PERIODS, max(size // 3, min(size // 2, _SHORT))) + 1):
         phase = index % period
         sums, counts = np.bincount(phase, level, period), np.bincount(phase, minlength=period)
         order = np.argsort(-sums / np.maximum(counts, 1))[: max(1, period // 2)]

@@ -62,7 +62,7 @@ def _softmax_wrong(
     log: Callable[..., Floats], function: Callable[[Floats], Floats], axis: int, x: Floats
 ) -> Iterator[Variant]:
     for other in range(x.ndim):
-        if other != axis:
+        if other != axis and x.shape[other] > 1:
             yield Variant(Kind.WRONG_AXIS, f"computed along axis {other} instead of axis {axis}", function(log(other)))
     for terms, words in dropped(x.shape[axis]):
         yield Variant(Kind.MISSING_TERM, f"of every sum along axis {axis} {words}", function(log(axis, terms)))

@@ -14,10 +14,15 @@ from tapml_tui.compare.diagnosis.values import constant, lost_sign, offset, pois
 from tapml_tui.compare.diagnosis.words import listed, number, plural, where_axis
 
 _DEPTH = 3
+_PERIODS = 64
+_OFTEN = 0.2
 _PART = 0.75
 _SHOWN = 2.0
 _FEW = 8
 _CLEARLY = 3.0
+_FILLED = 0.3
+_MOSTLY = 0.9
+_NEXT_TO_NONE = 0.01
 _MOST = {Form.TAIL: 0.75, Form.HEAD: 0.5, Form.RANGE: 0.5}
 
 
@@ -37,13 +42,17 @@ class Region:
 def regional(evidence: Evidence) -> Diagnosis | None:
     """Some slices are wrong and all others agree."""
     region = confined(evidence)
+    if region is None or not _holds_all(evidence, region):
+        lanes = _lanes_in_memory(evidence)
+        if lanes is not None:
+            return lanes
     tail = region is not None and any(one.form is Form.TAIL for one in region.found.values())
     if region is None or tail:
         most = evidence.reference.size if region is None else int(np.prod([one.size for one in region.chosen]))
         memory = _in_memory(evidence, most)
         if memory is not None or region is None:
             return memory
-    if barely(evidence, region) or _vague(evidence, region):
+    if barely(evidence, region) or thin(evidence, region) or _vague(evidence, region):
         return None
     return described(evidence, region)
 
@@ -56,10 +65,36 @@ def barely(evidence: Evidence, region: Region) -> bool:
     return bool(np.count_nonzero(evidence.bad) < _FEW and worst < _CLEARLY * outside.max())
 
 
+def thin(evidence: Evidence, region: Region) -> bool:
+    """Too few elements of the region fail to speak of all of it, or it is a single one that was computed."""
+    inside = evidence.bad[np.ix_(*region.chosen)]
+    count = int(np.count_nonzero(inside))
+    if inside.size == 1:
+        return bool(evidence.actual[np.ix_(*region.chosen)].any())
+    return count < min(2, inside.size // 2) or (count < _FEW and count < _FILLED * inside.size)
+
+
+def _holds_all(evidence: Evidence, region: Region) -> bool:
+    return int(np.count_nonzero(evidence.bad[np.ix_(*region.chosen)])) == int(np.count_nonzero(evidence.bad))
+
+
 def _vague(evidence: Evidence, region: Region) -> bool:
     """Most slices are wrong, and nothing can be said of what is in them: that the others are right says little."""
+    if "wrong by" not in _content(evidence.part(region.chosen))[0]:
+        return False
     share = max(one.chosen.size / evidence.shape[axis] / _MOST.get(one.form, 1.0) for axis, one in region.found.items())
-    return share > 1.0 and "wrong by" in _content(evidence.part(region.chosen))[0]
+    return share > 1.0 or _only_large_ones(evidence, region)
+
+
+def _only_large_ones(evidence: Evidence, region: Region) -> bool:
+    """Whether what fails is what is large, and nothing elsewhere is: then size tells as much as the place."""
+    size = np.abs(np.where(evidence.finite, evidence.reference, 0.0))
+    inside = np.zeros(size.shape, bool)
+    inside[np.ix_(*region.chosen)] = True
+    least = float(np.quantile(size[evidence.bad], 0.1)) if evidence.bad.any() else 0.0
+    large = size >= least
+    failing = np.count_nonzero(evidence.bad & large) > _MOSTLY * np.count_nonzero(large & inside)
+    return bool(failing and np.count_nonzero(large & ~inside) < _NEXT_TO_NONE * np.count_nonzero(~inside))
 
 
 def described(evidence: Evidence, region: Region) -> Diagnosis:
@@ -100,7 +135,7 @@ def confined(evidence: Evidence) -> Region | None:
     found: dict[int, Slices] = {}
     energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)), evidence.bad
     # Where the reference itself is within the allowance, an unwritten zero is no error.
-    shown = bad | (np.abs(evidence.reference) > _SHOWN * evidence.allowance)
+    shown = bad | _showing(evidence)
     while len(found) < _DEPTH:
         best: tuple[float, int, Slices] | None = None
         for axis, size in enumerate(energy.shape):
@@ -118,6 +153,14 @@ def confined(evidence: Evidence) -> Region | None:
         chosen[axis] = slices.chosen
         energy, bad, shown = (array.take(slices.chosen, axis) for array in (energy, bad, shown))
     return Region(dict(sorted(found.items())), tuple(chosen)) if found else None
+
+
+def _showing(evidence: Evidence) -> npt.NDArray[np.bool_]:
+    """Where zeros, or what an earlier call left, would be seen to be wrong."""
+    shown = np.abs(evidence.reference) > _SHOWN * evidence.allowance
+    for old in evidence.stale:
+        shown &= np.abs(old - evidence.reference) > evidence.allowance
+    return np.asarray(shown)
 
 
 def _along(energy: Floats, bad: npt.NDArray[np.bool_], shown: npt.NDArray[np.bool_], axis: int) -> Slices | None:
@@ -180,12 +223,31 @@ def _content(inside: Evidence) -> tuple[str, bool]:
     return f" {{verb}} wrong by up to {number(float(difference.max(initial=0.0)))}", False
 
 
+def _lanes_in_memory(evidence: Evidence) -> Diagnosis | None:
+    """Everything that fails is every k-th element in memory order, which is no column."""
+    columns, bad = evidence.shape[-1], np.flatnonzero(evidence.bad)
+    if len(evidence.shape) < 2 or not evidence.whole or bad.size < _FEW:
+        return None
+    for period in range(2, min(_PERIODS, evidence.reference.size // 4) + 1):
+        lane = int(bad[0]) % period
+        if columns % period == 0 or bool((bad % period != lane).any()):
+            continue
+        chosen = np.arange(lane, evidence.reference.size, period)
+        if bad.size < _OFTEN * chosen.size or np.unique(bad // columns).size * 2 * columns < evidence.reference.size:
+            return None
+        flat, region = evidence.flattened(), Region({0: Slices(Form.PERIODIC, chosen, period)}, (chosen,))
+        content, _ = _content(flat.part(region.chosen))
+        subject = f"{subject_of(flat, region)[0]} in memory order"
+        return Diagnosis(Kind.PERIODIC, f"{subject}{content.format(verb='is')}: all others agree")
+    return None
+
+
 def _in_memory(evidence: Evidence, most: int) -> Diagnosis | None:
     """A tail, or every k-th element, of the whole array in memory order, of fewer than `most` elements."""
     if len(evidence.shape) < 2 or not evidence.whole:
         return None
     energy, bad = np.square(np.minimum(np.abs(evidence.error), 1e6)).reshape(-1), evidence.bad.reshape(-1)
-    shown = bad | (np.abs(evidence.reference) > _SHOWN * evidence.allowance).reshape(-1)
+    shown = bad | _showing(evidence).reshape(-1)
     found = wrong_slices(energy, bad.astype(np.intp), 1, shown)
     if found is None or found.form not in (Form.TAIL, Form.PERIODIC, Form.HEAD) or found.chosen.size >= 0.95 * most:
         return None

@@ -18,8 +18,11 @@ _COARSE = 10
 _MISSED = 0.005
 _FEWEST = 8
 _SAMPLE = 1 << 16
-_SLACK = 1.0 + 1e-3
-"""Blends are computed in float32, and ties fall either way."""
+_SLACK = 1.0 - 1e-3
+"""In the middle between two numbers, both would do."""
+
+_SPARED = 0.05
+"""How many elements may be right that should be wrong, of those that are wrong."""
 
 
 def fit_rounded(evidence: Evidence, direction: Floats) -> tuple[float, float] | None:
@@ -49,10 +52,10 @@ def fit_rounded(evidence: Evidence, direction: Floats) -> tuple[float, float] | 
     depth = np.cumsum(np.repeat([1, -1], chosen.size)[order])
     best = int(np.argmax(depth))
     coefficient = float(np.mean(edges[order[best : best + 2]]))
-    missed = np.abs(reference + coefficient * along - actual) > room
-    if np.count_nonzero(missed) > _MISSED * missed.size or np.count_nonzero(missed & evidence.bad.reshape(-1)) > (
-        _MISSED * np.count_nonzero(evidence.bad) + 1
-    ):
+    missed = (reference + coefficient * along).astype(evidence.dtype).astype(np.float64) != actual
+    bad = evidence.bad.reshape(-1)
+    unexplained, spared = int(np.count_nonzero(missed & bad)), int(np.count_nonzero(missed & ~bad))
+    if unexplained > _MISSED * np.count_nonzero(bad) + 1 or spared > _SPARED * np.count_nonzero(bad) + 1:
         return None
     left = np.where(missed, evidence.error.reshape(-1), 0.0)
     return coefficient, float(np.sqrt(np.mean(np.square(left))))

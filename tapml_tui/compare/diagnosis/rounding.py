@@ -24,7 +24,7 @@ _NARROWER: tuple[tuple[str, Any], ...] = (
 _FLIPPED = 0.02
 """Part of the elements that noise may carry over a boundary of the narrower dtype."""
 
-_FEWEST = 32
+_FEWEST = 8
 
 
 def narrower(dtype: np.dtype[Any]) -> Iterator[tuple[str, Any]]:
@@ -50,6 +50,12 @@ def cast(evidence: Evidence) -> Diagnosis | None:
         )
         words = f"truncated to {name}: cut off after {of.fraction_bits + 1} bits instead of rounded"
         best = _better(evidence, best, np.trunc(finite / grid) * grid, words)
+    bits = _significant_bits(evidence)
+    if bits:
+        mantissa, exponent = np.frexp(finite)
+        for cut, done in ((np.rint, "rounded"), (np.trunc, "cut off")):
+            kept = np.ldexp(cut(np.ldexp(mantissa, bits)), exponent - bits)
+            best = _better(evidence, best, kept, f"{done} to {bits} bits: the result has no more of them")
     for change, words in (
         (np.trunc, "cut off to whole numbers"),
         (np.floor, "rounded down to whole numbers"),
@@ -57,6 +63,18 @@ def cast(evidence: Evidence) -> Diagnosis | None:
     ):
         best = _better(evidence, best, change(finite), words)
     return best
+
+
+def _significant_bits(evidence: Evidence) -> int:
+    """How many bits of their significand the results use at most; 0 if that is nearly all there are."""
+    unit = precision(evidence.dtype)
+    values = evidence.actual[evidence.bad & evidence.finite]
+    if unit is None or values.size < _FEWEST:
+        return 0
+    bits = np.frexp(values)[0].view(np.uint64) & np.uint64(0x000F_FFFF_FFFF_FFFF)
+    lowest = int(np.bitwise_or.reduce(bits))
+    used = 53 - (lowest & -lowest).bit_length() + 1 if lowest else 1
+    return used if used <= unit.fraction_bits - 1 else 0
 
 
 def _better(evidence: Evidence, best: Diagnosis | None, predicted: Floats, words: str) -> Diagnosis | None:

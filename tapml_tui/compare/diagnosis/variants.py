@@ -65,7 +65,8 @@ def _explained(evidence: Evidence) -> Diagnosis | None:
         direction = np.where(np.isfinite(variant.values) & np.isfinite(right), variant.values - right, 0.0)
         if not promising(evidence, direction.reshape(-1)[evidence.sample]):
             continue
-        found = fit(evidence, direction) or _exactly(evidence, variant.values)
+        fits = [one for one in (fit(evidence, direction), _exactly(evidence, variant.values)) if one is not None]
+        found = min(fits, key=lambda one: one.residual, default=None)
         if found is not None and 0.0 < found.coefficient < 1.05 and (best is None or found.residual < best.residual):
             words = blended(found.coefficient)
             best = Diagnosis(variant.kind, variant.words + words, found.residual, 1.5 if words else 0.5)
