@@ -36,7 +36,7 @@ def run(
         TraceError: The trace cannot be opened.
         CommandError: There is no terminal.
     """
-    from tapml_tui.ui.terminal import calm_terminal, in_a_terminal
+    from tapml_tui.ui.terminal import calm_terminal, in_a_terminal, leave_with_the_terminal
 
     os.environ.update(calm_terminal(os.environ))
 
@@ -62,6 +62,7 @@ def run(
                 why="its keys or its screen are redirected",
                 remedy=f"start it in a terminal; `tapml-tui check {shlex.quote(str(trace_path))}` needs none",
             )
+        leave_with_the_terminal()
         run_path = Path(session) if session is not None else None
         targets = [options] if isinstance(options, TargetOptions) else list(options)
         overrides, _ = tolerances_for(str(trace_path), tolerances)

@@ -16,14 +16,11 @@ from tapml_tui.ui.inbox import Inbox
 from tapml_tui.ui.palette import ActionProvider
 from tapml_tui.ui.screens.debugger import DebuggerScreen
 from tapml_tui.ui.screens.too_small import TooSmallScreen, too_small
-from tapml_tui.ui.terminal import hung_up
 
 if TYPE_CHECKING:
     from tapml_tui.engine import Engine
 
 _LOG = logging.getLogger(__name__)
-_TERMINAL_SECONDS = 2.0  # how often we look whether it is still there
-_HANGUP = 128 + 1  # as a shell reports who was ended by SIGHUP
 
 
 class Woke(Message):
@@ -67,13 +64,6 @@ class DebuggerApp(App[int]):
         self.call_after_refresh(self.engine.start)
         # After ctrl+z and fg the terminal is empty, and Textual would paint only what changes from then on.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
-        if not self.is_headless:
-            self.set_interval(_TERMINAL_SECONDS, self._leave_with_the_terminal)
-
-    def _leave_with_the_terminal(self) -> None:
-        if hung_up():
-            _LOG.warning("the terminal is gone")
-            self.exit(return_code=_HANGUP)
 
     def on_woke(self) -> None:
         """Let the debugger's screen look, also under another screen."""

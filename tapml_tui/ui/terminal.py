@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import select
 import sys
+import threading
 from collections.abc import Mapping
+
+_LOG = logging.getLogger(__name__)
+
+HANGUP = 128 + 1
+"""Exit code, as a shell reports who was ended by SIGHUP."""
 
 
 def calm_terminal(environment: Mapping[str, str]) -> dict[str, str]:
@@ -24,11 +32,25 @@ def in_a_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__))
 
 
-def hung_up(descriptor: int = 0) -> bool:
-    """Whether the other end of a terminal is gone: then reading gives nothing, at once and for ever.
+def leave_with_the_terminal(descriptor: int = 0) -> None:
+    """End this process at once when the other end of its terminal goes away.
 
-    Who leads no session of its own gets no SIGHUP, and would go on without anybody in front of it.
+    The system sends SIGHUP to those only whose session the terminal controls. Others would go on without anybody in
+    front of them: reading gives nothing, at once and for ever, and who paints waits for ever. What the
+    user did is on the disk already, and the workers end when we do.
     """
+
+    def watch() -> None:
+        wait_for_hangup(descriptor)
+        _LOG.warning("the terminal is gone")
+        os._exit(HANGUP)
+
+    threading.Thread(target=watch, name="terminal", daemon=True).start()
+
+
+def wait_for_hangup(descriptor: int) -> None:
+    """Return when the other end of a terminal is gone."""
     poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+    poll.register(descriptor, 0)  # nothing but what is always reported: POLLHUP and errors
+    while not poll.poll():
+        pass

@@ -24,6 +24,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opened:
         monkeypatch.setenv(name, "")  # what the program sets is taken back
     monkeypatch.setattr(ui.signal, "signal", lambda *_: None)
     monkeypatch.setattr(terminal, "in_a_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "leave_with_the_terminal", lambda: None)
     monkeypatch.setattr(DebuggerApp, "run", lambda self, **_: 0)
     mlp(1).write(tmp_path / "toy.trace").close()
     return lambda session=None: ui.run(tmp_path / "toy.trace", TargetOptions(), session=session)

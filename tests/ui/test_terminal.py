@@ -12,21 +12,22 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tapml_tui.ui.terminal import calm_terminal, hung_up
+from tapml_tui.ui.terminal import HANGUP, calm_terminal, wait_for_hangup
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
 
 
 def test_who_is_gone_is_noticed() -> None:
     master, terminal = os.openpty()
-    try:
-        assert not hung_up(terminal)
-        os.write(master, b"keys that wait")
-        assert not hung_up(terminal)
-        os.close(master)
-        assert hung_up(terminal)
-    finally:
-        os.close(terminal)
+    gone = threading.Thread(target=wait_for_hangup, args=(terminal,), daemon=True)
+    gone.start()
+    os.write(master, b"keys that wait")
+    gone.join(0.1)
+    assert gone.is_alive()
+    os.close(master)
+    gone.join(30)
+    assert not gone.is_alive()
+    os.close(terminal)
 
 
 def test_over_ssh_fewer_frames_are_painted_unless_the_user_said_how_many() -> None:
@@ -65,7 +66,7 @@ def test_nothing_stays_where_the_terminal_went_away_without_a_signal(tmp_path: P
         everything = [psutil.Process(program.pid), *psutil.Process(program.pid).children(recursive=True)]
         assert len(everything) > 2
         os.close(master)
-        assert program.wait(60) == 129
+        assert program.wait(60) == HANGUP
         _, alive = psutil.wait_procs(everything, timeout=20)
         assert not alive
     finally:
