@@ -80,6 +80,7 @@ def rms(array: Array) -> float:
     return _careful_rms(array, dtype)
 
 
+@np.errstate(invalid="ignore")  # a NaN may be a signalling one
 def _careful_rms(array: Array, dtype: np.dtype[Any]) -> float:
     """The same where squares leave the range of the dtype, or not everything is finite."""
     peak, squares, count = 0.0, 0.0, 0

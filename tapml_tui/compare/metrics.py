@@ -202,8 +202,8 @@ class Measuring:
         """Any chunk, in double precision. Its errors are infinite where NaN or Inf differ."""
         complex_valued = reference.dtype.kind == "c" or actual.dtype.kind == "c"
         wide = np.complex128 if complex_valued else np.float64
-        expected, got = reference.astype(wide), actual.astype(wide)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # also the cast: a NaN may be a signalling one
+            expected, got = reference.astype(wide), actual.astype(wide)
             if self._exact:
                 distance = exact_distance(reference, actual)
                 self._max_abs = max(self._max_abs, int(distance.max(initial=0)))

@@ -36,6 +36,7 @@ class Summary:
     zeros: int
 
 
+@np.errstate(invalid="ignore")  # a NaN may be a signalling one
 def summarize(array: np.ndarray) -> Summary:
     """The statistics of an array, read in chunks: its memory does not grow with the array."""
     whole = precision(array.dtype) is None

@@ -112,6 +112,7 @@ def guess_kind(name: str, place: str, operator: str, reference: np.ndarray) -> K
     return Kind.TENSOR
 
 
+@np.errstate(invalid="ignore")  # a NaN may be a signalling one
 def judge_output(
     kind: Kind,
     reference: np.ndarray,
@@ -214,6 +215,7 @@ def _of_length_one(array: np.ndarray) -> bool:
     return bool(rows.size) and bool((np.abs(np.sqrt(np.square(rows).sum(axis=1)) - 1.0) < _UNIT).all())
 
 
+@np.errstate(invalid="ignore")  # a NaN may be a signalling one
 def cosine(reference: np.ndarray, actual: np.ndarray) -> float:
     """Cosine of the angle between two arrays of one shape, in float64.
 
@@ -229,6 +231,7 @@ def cosine(reference: np.ndarray, actual: np.ndarray) -> float:
     return dot / float(np.sqrt(left) * np.sqrt(right))
 
 
+@np.errstate(invalid="ignore")  # a NaN may be a signalling one
 def max_abs(reference: np.ndarray, actual: np.ndarray) -> float:
     """Largest absolute difference, in float64 (per real and imaginary part); NaN if there is one."""
     a, b = reference.reshape(-1), actual.reshape(-1)

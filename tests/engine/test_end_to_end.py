@@ -8,7 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tapml_tui.compare import Comparison, compare
+from tapml_tui.compare import Comparison, compare, summarize
+from tapml_tui.compare.chunks import rms
+from tapml_tui.compare.metrics import measure
 from tapml_tui.engine.end_to_end import Kind, OutputVerdict, guess_kind, judge_output
 from trace_format.model import Floor
 
@@ -115,3 +117,16 @@ def test_two_entries_are_logits_too() -> None:
 def test_an_infinite_floor_is_no_tie() -> None:
     wrong = judge_output(Kind.LOGITS, LOGITS, -LOGITS, Comparison(False, floor=math.inf))
     assert wrong.passed is False
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", list(Kind))
+def test_memory_that_nobody_wrote_is_measured_without_a_warning(kind: Kind) -> None:
+    """A warning on stderr is in the middle of a screen or a report: a NaN may be a signalling one."""
+    wrong = LOGITS.copy()
+    wrong.view(np.uint32)[0, 3, 5] = 0x7F800001
+    compared = compare(LOGITS, wrong, floor=Floor(1e-7, 1e-8))
+    assert judge_output(kind, LOGITS, wrong, compared).passed is False
+    assert measure(LOGITS, wrong).nan == (0, 1)
+    assert summarize(wrong).nan == 1
+    assert np.isfinite(rms(wrong))
