@@ -150,7 +150,7 @@ def _jobs(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_count,
         default=1,
-        help="use so many devices of the tracker (or of the proxy, or servers of our own) at a time; default 1",
+        help="use so many devices of the tracker, or servers of our own, at a time; default 1",
     )
 
 

@@ -92,6 +92,12 @@ def _checked(options: TargetOptions) -> TargetOptions:
         raise CommandError("both a server and a tracker are named", remedy="give --rpc or --tracker")
     if options.tracker and not options.key:
         raise CommandError("--tracker needs --key", why="a tracker hands out devices by key", remedy="add --key K")
+    if options.jobs > 1 and options.rpc:
+        raise CommandError(
+            "--jobs does not go with --rpc",
+            why="a server takes one session at a time, and a proxy one of each key",
+            remedy="register the devices at a tracker: --tracker HOST:PORT --key K",
+        )
     if options.key and not (options.tracker or options.rpc):
         raise CommandError("--key needs --tracker or --rpc", remedy="add --tracker HOST:PORT")
     try:

@@ -122,3 +122,14 @@ def test_targets_as_they_are_written() -> None:
     for text in ("", "llvm mcpu", "llvm -mcpu", "[1]", "{"):
         with pytest.raises(ValueError):
             parse_target_text(text) if text != "[1]" else parse_target_text("{} {}")
+
+
+def test_jobs_are_for_trackers_and_for_servers_of_our_own(trace: str) -> None:
+    assert _targets(trace)[0].jobs == 1
+    assert _targets(trace, "--jobs", "3")[0].jobs == 3
+    assert _targets(trace, "--jobs", "3", "--tracker", "127.0.0.1:1", "--key", "k")[0].jobs == 3
+    with pytest.raises(CommandError, match="--jobs"):
+        _targets(trace, "--jobs", "3", "--rpc", "127.0.0.1:1")
+    for wrong in ("0", "-1", "65", "many"):
+        with pytest.raises(SystemExit):
+            _targets(trace, "--jobs", wrong)

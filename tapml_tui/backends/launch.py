@@ -36,7 +36,7 @@ class TargetOptions:
         lib: A prebuilt library that is used instead of compiling.
         name: Of this target among several; "" if it is the only one.
         deadlines: How long what may take.
-        jobs: How many devices are used at a time: sessions at that server, tracker or proxy.
+        jobs: How many devices of the tracker are used at a time, or servers of our own.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
     """
