@@ -17,12 +17,14 @@ class Arithmetic(NamedTuple):
         functions: Whether it computes more than sums and products.
         hidden: Size of intermediates behind a smaller result, in rms of the result.
         share: How much of the relative error of its functions arrives in a large result.
+        steps: Whether it has steps, between which a narrow type may be rounded to.
     """
 
     terms: float | None = None
     functions: bool = True
     hidden: float = HIDDEN
     share: float = 1.0
+    steps: bool = True
 
 
 def terms_of(inputs: Sequence[tuple[int, ...]], output: tuple[int, ...]) -> float:

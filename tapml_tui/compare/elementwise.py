@@ -29,6 +29,7 @@ def compare(
     functions: bool = True,
     hidden: float = HIDDEN,
     share: float = 1.0,
+    steps: bool = True,
     chained: bool = False,
     rms: float | None = None,
     straying: npt.NDArray[Any] | None = None,
@@ -48,6 +49,7 @@ def compare(
         functions: Whether the operator computes more than sums and products. See `noise.noise_of`.
         hidden: Size of intermediates behind a smaller result. See `noise.noise_of`.
         share: How much of the error of functions arrives in a large result. See `noise.noise_of`.
+        steps: Whether there is a place in it to round to a narrow type. See `noise.noise_of`.
         chained: Whether `floor` is that of the whole model up to here.
         rms: Root mean square of the finite elements of `reference`, where it is known: it saves a pass.
         straying: How far the sum behind each element may stray, where that is known (`sums.straying`).
@@ -80,7 +82,15 @@ def compare(
     else:
         size = chunks.rms(reference) if rms is None else rms
         noise = noise_of(
-            dtype, floor, size, terms=terms, functions=functions, hidden=hidden, share=share, chained=chained
+            dtype,
+            floor,
+            size,
+            terms=terms,
+            functions=functions,
+            hidden=hidden,
+            share=share,
+            steps=steps,
+            chained=chained,
         )
         if override is not None and override.times is not None:
             noise = replace(noise, times=override.times)

@@ -30,8 +30,8 @@ M(r)  What the target's own arithmetic may add, in its *compute* dtype (float32 
         whose partial sums are larger than the others'. The ratio is at least 1 and at most sqrt(n), as
         every order rounds its last sum.
       - One rounding to the dtype on the way, where that is narrower than float32: one unit roundoff of what is
-        rounded. Where the source does that too, D shows it, and it does not count twice. A single sum or
-        product has no place where that could happen.
+        rounded. Where the source does that too, D shows it, and it does not count twice. A single sum,
+        product or function has no place where that could happen.
 
 What is rounded, or given by a function, is r itself, or an intermediate that hides behind a smaller r = x + y
 (a bias, a shift). With x and y independent and r given, x has a deviation of at most half of that of r, so that
@@ -249,6 +249,7 @@ def noise_of(
     functions: bool = True,
     hidden: float = HIDDEN,
     share: float = 1.0,
+    steps: bool = True,
     chained: bool = False,
 ) -> Noise:
     """The rule for one value.
@@ -265,6 +266,7 @@ def noise_of(
         share: How much of the relative error of functions arrives in a large result. Of x / 2 * (1 + erf(x / sqrt 2))
             it is half, as the sum is at least 1 for a positive x, and 4 ULP of an erf below 1 are 4 roundoffs: 2.7 of
             the sum, 0.8 of the argument's rounding, 2 of sum and product.
+        steps: Whether there is a place in it where a narrow type may be rounded to on the way: not within one function.
         chained: Whether `floor` is that of the whole model up to here.
 
     Raises:
@@ -287,7 +289,7 @@ def noise_of(
     slope = FUNCTIONS * u if functions else 0.0
     least = slope * hidden * rms
     slope *= share
-    if narrow and (functions or terms != 1.0):
+    if narrow and steps and (functions or terms != 1.0):
         slope = max(slope, unit.roundoff)
         least = max(least, unit.roundoff * hidden * rms)
     count = terms if terms is not None else (UNKNOWN_TERMS if not known else 1.0)

@@ -40,6 +40,9 @@ _SIMPLE = frozenset([
 # fmt: on
 """One sum or product per element, or none: no function, no reduction in floating point."""
 
+_FUNCTIONS = frozenset(["cos", "erf", "exp", "log", "reciprocal", "rsqrt", "sin", "sqrt", "tan", "tanh"])
+"""One function per element, that targets have as such; what is put together of some (sigmoid) has steps."""
+
 Products: TypeAlias = Callable[[int, int], float | None]
 """Root mean square of the products of all rows of one input of a unit with all rows of another, if it is known."""
 
@@ -113,6 +116,8 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unkn
         return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), False, 0.0)
     if name == "gelu" and len(call.args) == 1 and not call.kwargs:  # by erf
         return Arithmetic(1.0, share=0.5)
+    if name in _FUNCTIONS:
+        return Arithmetic(1.0, steps=False)
     if name in _SIMPLE:
         return Arithmetic(2.0 if name in _SCALED and (call.kwargs or len(call.args) > 2) else 1.0, False)
     return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))
