@@ -8,7 +8,7 @@ import numpy as np
 
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.table import STATUSES, VERDICTS
-from tapml_tui.ui import answer_text, lines, rows, theme
+from tapml_tui.ui import answer_text, beside_text, lines, rows, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import WORDS
 
@@ -36,11 +36,13 @@ def of_fold(engine: Engine, label: str, start: int, stop: int, width: int) -> li
             mark, style = theme.STATUS_MARKS[index], theme.STATUS_STYLES[index]
             line: Line = [(f"{mark} {count:>6} ", style), (f"{WORDS[STATUSES[index]]:<13}", style)]
             content.append([*line, (_bar(count / total, max(width - 24, 6)), style)])
+    content += beside_text.of_fold(engine, start, stop, width)
     guilty = int((verdict == VERDICTS.index(Verdict.LOCAL)).sum())
     if guilty:
         sentence = f"{guilty} {'is' if guilty == 1 else 'are'} LOCAL: wrong on right inputs."
         content += [[], *lines.wrap(sentence, width, theme.FAILED)]
-    bad = np.flatnonzero(status >= STATUSES.index(Status.UNSUPPORTED))
+    beside = (table.beside_status[:, start:stop] >= STATUSES.index(Status.FAILED)).any(axis=0)
+    bad = np.flatnonzero((status >= STATUSES.index(Status.UNSUPPORTED)) | beside)
     if len(bad):
         # Guilty before inherited, then errors, then what is unsupported; among equals the largest error.
         order = np.lexsort((-table.factor[start:stop][bad], -status[bad].astype(int), -verdict[bad].astype(int)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 
 from tapml_tui.backends.protocol import BackendStatus, State, Traffic
+from tapml_tui.engine.table import name_of
 from tapml_tui.ui import lines, numbers, theme
 from tapml_tui.ui.lines import Line
 
@@ -49,9 +50,10 @@ def _first(engine: Engine, user: str, width: int) -> Line:
         (f"  case {snapshot.case + 1}/{len(trace.cases)} ", theme.DIM),
         (lines.shorten(case.name, max(width // 7, 10)), theme.TEXT),
     ]
-    right, who_and_where = _target(snapshot.backends, full=True), (f"  {user} ", theme.DIM)
+    who_and_where = (f"  {user} ", theme.DIM)
+    right = _target(snapshot.backends, full=True)
     if lines.length([*left, *right, who_and_where]) > width:
-        right = _target(snapshot.backends, full=False)
+        right = _brief(snapshot.backends) if engine.targets else _target(snapshot.backends, full=False)
     right.append(who_and_where)
     brand: Line = [(" tapml-tui ", theme.CURSOR)]
     if lines.length(brand) + lines.length(left) + lines.length(right) < width:
@@ -77,6 +79,17 @@ def _target(backends: tuple[BackendStatus, ...], *, full: bool) -> Line:
             up, down = numbers.size(status.traffic.up), numbers.size(status.traffic.down)
             line.append((" ".join(filter(None, [f"  ↑{up} ↓{down}", moving])), theme.DIM))
     return line or [("  no target", theme.DIM)]
+
+
+def _brief(backends: tuple[BackendStatus, ...]) -> Line:
+    """Name and mark of each of several targets; its state where it cannot be used."""
+    line: Line = []
+    for status in backends:
+        if status.backend != "source":
+            mark, style = _STATES[status.state]
+            state = "" if status.state is State.READY else f" {status.state.value}"
+            line += [(f"  {lines.shorten(name_of(status.backend), 14)} ", theme.TEXT), (f"{mark}{state}", style)]
+    return line
 
 
 def _moving(traffic: Traffic | None) -> str:

@@ -12,8 +12,8 @@ from rich.style import Style
 from tapml_tui.backends.operands import spec_bytes
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
-from tapml_tui.engine.table import STALE
-from tapml_tui.ui import charts, findings, lines, numbers, rows, theme
+from tapml_tui.engine.table import STALE, name_of
+from tapml_tui.ui import beside_text, charts, findings, lines, numbers, rows, theme
 from tapml_tui.ui.lines import Line
 from tapml_tui.ui.words import SENTENCES, STALE_SENTENCE, WORDS
 
@@ -45,6 +45,7 @@ def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
     content += _sentences(result, engine.note(node), room.width)
+    content += beside_text.of_node(engine, node, room.width)
     what = findings.shown(result)
     if what is not None:
         content.append([])
@@ -302,9 +303,10 @@ def _verdict_line(title: str, comparisons: Sequence[Comparison], width: int) -> 
 
 
 def _tail(engine: Engine, result: NodeResult, width: int) -> list[Line]:
-    where = f"ran on {result.backend}" + (f" in {numbers.milliseconds(result.ms)}" if result.ms else "")
+    backend = name_of(result.backend)
+    where = f"ran on {backend}" + (f" in {numbers.milliseconds(result.ms)}" if result.ms else "")
     if result.status not in (Status.PASSED, Status.FAILED) and not result.ms:
-        where = f"placed on {result.backend}"
+        where = f"placed on {backend}"
     path = engine.graph.path(result.node)
     room = width - len(where) - 2
     return [[(where, theme.DIM), (f"  {lines.shorten(path, room)}" if path and room > 8 else "", theme.DIM)]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rich.style import Style
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.table import BREAKPOINT, MIXED, STALE, STATUSES, VERDICTS, side_letter
-from tapml_tui.ui import answer_text, lines, numbers, theme
+from tapml_tui.ui import answer_text, beside_text, lines, numbers, theme
 from tapml_tui.ui.lines import Line
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RowState:
     breakpoint: bool
     done: int
     total: int
+    beside: tuple[beside_text.Worst, ...] = ()  # on each of several targets
 
     @property
     def partial(self) -> bool:
@@ -68,6 +70,7 @@ def state_of(table: NodeTable, start: int, stop: int, cursor: int) -> RowState:
         breakpoint=bool((flags & BREAKPOINT).any()),
         done=done,
         total=stop - start,
+        beside=beside_text.worst_of(table, start, stop),
     )
 
 
@@ -84,9 +87,12 @@ def side_style(side: str) -> Style:
     return theme.SOURCE if side == "S" else theme.STRONG if side in (MIXED, FORCED) else theme.TARGET
 
 
-def title(width: int, answer: Answer | None = None) -> Line:
+def title(width: int, answer: Answer | None = None, targets: Sequence[str] = ()) -> Line:
     """The headings over the columns; on the left what the model answers, once it has."""
-    right = " side" + "x floor".rjust(16 if width >= WIDE_FROM else 8) + " "
+    if targets:
+        right = "side " + beside_text.heading(targets[: beside_text.columns(len(targets), width)])
+    else:
+        right = " side" + "x floor".rjust(16 if width >= WIDE_FROM else 8) + " "
     left = answer_text.short(answer, width - len(right) - 2) or [("operators", theme.DIM)]
     return lines.spread([("  ", theme.PLAIN), *left], [(right, theme.DIM)], width)
 
@@ -94,7 +100,7 @@ def title(width: int, answer: Answer | None = None) -> Line:
 def render(outline: Outline, entry: int, state: RowState, *, cursor: bool, width: int) -> Line:
     """The whole row of an outline entry."""
     wide = width >= WIDE_FROM
-    right = _right(state, wide=wide)
+    right = _right(state, wide=wide) if not state.beside else _beside(state, width)
     room = width - lines.length(right)
     fold = bool(outline.fold[entry])
     shown_inside = fold and not outline.closed[entry]
@@ -127,6 +133,14 @@ def _indent(depth: int, room: int) -> Line:
     # Too deep to draw: the number of the level stands for the steps that have no room.
     tag = f"{depth}» "
     return [(tag.rjust(INDENT * cap), theme.DIM)]
+
+
+def _beside(state: RowState, width: int) -> Line:
+    """Side, mark and letter of the verdict, and a column for each of several targets."""
+    shown = state.beside[: beside_text.columns(len(state.beside), width)]
+    side, glyph, _ = _right(state, wide=False)
+    verdict = (LETTERS[state.verdict], theme.STALE if state.stale else glyph[1])
+    return [side, glyph, verdict, *beside_text.cells(shown)]
 
 
 def _right(state: RowState, *, wide: bool) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,12 @@ def debugging(tmp_path: Path) -> Iterator[Callable[..., object]]:
         *,
         faults: dict[str, Fault] | None = None,
         size: tuple[int, int] = (80, 24),
+        targets: Sequence[NumpyBackend] = (),
         **options: Any,
     ) -> AsyncIterator[Debugging]:
         trace = (toy or mlp(3)).write(tmp_path / "toy.trace")
         inbox = Inbox()
-        backends = [NumpyBackend("source"), NumpyBackend("target", faults=faults)]
+        backends = [NumpyBackend("source"), *(targets or [NumpyBackend("target", faults=faults)])]
         engine = Engine(trace, backends, on_event=inbox.put, **options)
         opened.append((engine, trace))
         app = DebuggerApp(engine, inbox, "me@host")

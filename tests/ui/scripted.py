@@ -103,6 +103,7 @@ class ScriptedEngine:
         self.on_event = on_event
         self.script = script or {}
         self.backend_ids = ("source", "target")
+        self.targets = ()
         self.trace = SimpleNamespace(
             path=Path(trace_name),
             cases=[Case(f"case{i}", 0) for i in range(cases)],
@@ -212,6 +213,9 @@ class ScriptedEngine:
 
     def note(self, node: int) -> str:
         return ""
+
+    def beside(self, node: int) -> tuple[NodeResult, ...]:
+        return ()
 
     def reference(self, node: int, output: int) -> np.ndarray | None:
         return self.values.get((node, "reference"))

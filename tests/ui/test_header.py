@@ -23,7 +23,7 @@ def _first_line(width: int, traffic: Traffic | None) -> str:
     trace = SimpleNamespace(path=SimpleNamespace(name="tiny.trace"), cases=(SimpleNamespace(name="hello"),))
     graph = ScriptedGraph([("layers.0", "aten.relu.default")])
     graph.outline_label = lambda entry: "relu"  # type: ignore[attr-defined]
-    engine = SimpleNamespace(snapshot=snapshot, trace=trace, graph=graph)
+    engine = SimpleNamespace(snapshot=snapshot, trace=trace, graph=graph, targets=())
     first, second = header(engine, "me@here", width)  # type: ignore[arg-type]
     assert sum(len(text) for text, _ in first) == sum(len(text) for text, _ in second) == width
     return "".join(text for text, _ in first)

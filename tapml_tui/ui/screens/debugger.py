@@ -66,7 +66,9 @@ class DebuggerScreen(Verbs, Finding, Investigating, Screen[None]):
         yield Bar(lambda width: header(self.engine, self.user, width), id="header")
         with Horizontal(id="halves"):
             with Vertical(id="left"):
-                yield Bar(lambda width: [rows.title(width, self.engine.snapshot.answer)], id="title")
+                yield Bar(
+                    lambda width: [rows.title(width, self.engine.snapshot.answer, self.engine.targets)], id="title"
+                )
                 yield OperatorTree(self.engine)
             yield Panes(self.engine)
         yield Bar(self._answer, id="answer")
@@ -90,6 +92,9 @@ class DebuggerScreen(Verbs, Finding, Investigating, Screen[None]):
     def panes(self) -> Panes:
         """The tabs."""
         return self.query_one("#panes", Panes)
+
+    def _title(self, width: int) -> Sequence[Line]:
+        return [rows.title(width, self.engine.snapshot.answer, self.engine.targets)]
 
     def _answer(self, width: int) -> Sequence[Line]:
         return [footer.answer(self.engine, self.words, self._ran, width)]

@@ -29,7 +29,8 @@ class Finding(Asks):
     def _mismatch(self, step: int) -> None:
         table, tree = self.tree_view.table, self.tree_view
         local = np.flatnonzero(table.verdict == LOCAL)
-        others = np.flatnonzero((table.status >= BAD) & (table.verdict != LOCAL))
+        beside = (table.beside_status >= BAD).any(axis=0)  # on another of several targets
+        others = np.flatnonzero(((table.status >= BAD) | beside) & (table.verdict != LOCAL))
         order = [*local.tolist(), *others.tolist()]
         if not order:
             self.say("No mismatch: nothing has failed so far.")

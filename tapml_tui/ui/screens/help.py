@@ -61,7 +61,7 @@ def content(scope: str, width: int) -> list[Line]:
     for mark, style, words in (
         (theme.CURSOR_MARK, theme.CURSOR, "the next operator to execute"),
         (theme.BREAKPOINT_MARK, theme.BREAKPOINT, "a breakpoint"),
-        ("S T *", theme.TEXT, "runs on the source, on the target, on both"),
+        ("S T *", theme.TEXT, "runs on the source, on the target (of several: its initial, or its number), on both"),
         ("R", theme.TEXT, "forced: hands on its recorded value, or what a file says"),
         ("~", theme.STALE, "stale: a side changed upstream since it was computed"),
         ("◐", theme.PASSED, "a path that has been executed in part"),
