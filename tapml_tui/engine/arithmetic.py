@@ -39,6 +39,8 @@ _SIMPLE = frozenset([
 ])
 # fmt: on
 """One sum or product per element, or none: no function, no reduction in floating point."""
+_SCALING = frozenset(["mul", "div"])
+"""With a number these are proportional to their input."""
 
 _FUNCTIONS = frozenset(["cos", "erf", "exp", "log", "reciprocal", "rsqrt", "sin", "sqrt", "tan", "tanh"])
 """One function per element, that targets have as such; what is put together of some (sigmoid) has steps."""
@@ -118,9 +120,20 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unkn
         return Arithmetic(1.0, share=0.5)
     if name in _FUNCTIONS:
         return Arithmetic(1.0, steps=False)
+    if name in _SCALING and any(map(_printed, call.args)):
+        return Arithmetic(1.0, hidden=0.0, steps=False)
     if name in _SIMPLE:
         return Arithmetic(2.0 if name in _SCALED and (call.kwargs or len(call.args) > 2) else 1.0, False)
     return Arithmetic(terms_of([spec.shape for spec in unit.inputs], output))
+
+
+def _printed(argument: CallArgument) -> bool:
+    """Whether a number is another one in a kernel's source.
+
+    TVM writes constants into OpenCL, CUDA, Metal and WebGPU sources with seven digits: up to 5e-7 of them, which is
+    8 unit roundoffs of float32, is lost, and is no fault of the kernel.
+    """
+    return isinstance(argument, float) and np.isfinite(argument) and np.float32(f"{argument:e}") != np.float32(argument)
 
 
 def _shape(unit: Unit, argument: CallArgument) -> tuple[int, ...]:

@@ -54,6 +54,7 @@ def _keys(proxy: MisbehavingProxy, folder: Path) -> Iterator[Row]:
             terminal.settle(0.1)
         how = f"worst {max(again) * 1e3:.0f} ms of {len(again)}; {len(first)} more took weights or kernels up"
         yield Row("line: step, key to painted verdict", statistics.median(again) * 1e3, 300.0, "ms", how)
+        terminal.settle(1.0)
         idle = max(terminal.key_to_paint(key, quiet=0.02) for key in ["j", "k"] * 10)
         terminal.send("}")  # another case: all of it is to be executed
         terminal.settle(0.5)

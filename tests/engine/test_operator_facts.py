@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tapml_tui.backends.protocol import Call, CallResult, TensorSpec, Unit, UnitInput
+from tapml_tui.compare import compare
 from tapml_tui.engine.arithmetic import arithmetic_of, products_of
 from tapml_tui.engine.operator_facts import choice_of
+from trace_format.model import Floor
 
 
 @pytest.mark.parametrize("op", ["", ".", "x", "aten", "aten.mm", "os.system", "a.b.c.d", "aten..default", "\x00"])
@@ -88,3 +90,17 @@ def test_the_size_of_scores_is_that_of_the_product(heads: int) -> None:
     assert np.isfinite(products_of(queries, keys))
     assert products_of(queries, keys[..., :7]) is None
     assert products_of(queries[0, 0, 0], keys) is None
+
+
+def test_a_number_that_a_kernels_source_has_with_seven_digits_only_is_no_fault() -> None:
+    """As TVM prints constants for OpenCL and its like; one digit less is one."""
+    scale = 0.42044820762685725
+    spec = TensorSpec("float32", (64, 64))
+    unit = Unit((Call("aten.mul.Tensor", (UnitInput(0), scale)),), (spec,), (spec,), (CallResult(0),))
+    arithmetic = arithmetic_of(unit, spec.shape)._asdict()
+    x = np.random.default_rng(0).standard_normal(spec.shape).astype(np.float32)
+    reference, floor = x * np.float32(scale), Floor(3e-8, 1e-8, "float64", 0.5)
+    assert compare(reference, x * np.float32(f"{scale:.6e}"), floor=floor, **arithmetic).passed
+    assert not compare(reference, x * np.float32(f"{scale:.5e}"), floor=floor, **arithmetic).passed
+    exact = Unit((Call("aten.mul.Tensor", (UnitInput(0), 0.5)),), (spec,), (spec,), (CallResult(0),))
+    assert not arithmetic_of(exact, spec.shape).functions
