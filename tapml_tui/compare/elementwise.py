@@ -5,6 +5,7 @@ Where values only move (integers, bool, a floor that says "exact") bits must agr
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -100,10 +101,11 @@ def compare(
     result = _tallied(reference, actual, Tally(law, inherited_nan, limits))
     at = abs(result.worst_values[0]) if result.worst_values is not None else size
     allowed = law.at(at if np.isfinite(at) else size)
-    if isinstance(law, Noise) and limits is not None and result.worst is not None and limits[result.worst] < allowed:
-        if not result.passed:  # what looks on by magnitudes alone has to find it outside too
-            law = replace(law, times=law.times * float(limits[result.worst]) / allowed)
+    if isinstance(law, Noise) and limits is not None and result.worst is not None and math.isfinite(result.factor):
         allowed = float(limits[result.worst])
+        # Who looks on by magnitudes alone has to find as much.
+        by_magnitudes = _tallied(reference, actual, Tally(law, inherited_nan)).factor
+        law = replace(law, times=law.times * by_magnitudes / result.factor)
     return replace(
         result,
         floor=allowed,

@@ -12,7 +12,8 @@ q = sum of p**2. The energy of a bridge has the tail exp(-pi**2 x / 2) (its larg
 which an error that is normal for a given path gets the tail exp(-pi d) in units of sqrt(q).
 
 Types narrower than float32 may round one partial sum to the dtype: one of those two orders, or the sum of any half of
-the terms, which is s / 2 with a deviation of sqrt(q) / 2. Four of them are `HIDDEN` times sqrt(q).
+the terms, which is s / 2 with a deviation of sqrt(q) / 2. Four of them are `HIDDEN` times sqrt(q). Of these sums s and
+q are enough, which are products of matrices.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ RISK = 1e-6
 
 MOST_TERMS = 1 << 22
 """Products that are looked at for one output: it takes a tenth of a second."""
+
+MOST_MULTIPLIED = 1 << 27
+"""So many where matrices of them are enough, which takes as long."""
+
+MOST_SQUARES = 1 << 22
+"""Elements of either factor that are squared for it: 16 MB."""
 
 _TOGETHER = 1 << 17
 """So many at a time, or those of one element: 5 MB."""
@@ -60,7 +67,8 @@ def straying(left: Array, right: Array, unit: Precision) -> Array | None:
     (rows, terms), columns = left.shape[-2:], right.shape[-2]
     result = np.empty((*outer, rows, columns))
     if not 0 < result.size * terms <= MOST_TERMS:
-        return None
+        matrices = result.size * terms <= MOST_MULTIPLIED and max(left.size, right.size) <= MOST_SQUARES
+        return _halved(left, right, unit) if matrices and result.size and _narrow(unit) else None
     left, right = np.broadcast_to(left, (*outer, rows, terms)), np.broadcast_to(right, (*outer, columns, terms))
     wide = max(1, min(columns, _TOGETHER // terms))
     tall = max(1, _TOGETHER // (terms * wide))
@@ -71,6 +79,20 @@ def straying(left: Array, right: Array, unit: Precision) -> Array | None:
             with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
                 products = above[down, None].astype(np.float64) * beside[across].astype(np.float64)
             found[down, across] = _stray(products, RISK / result.size, unit)
+    return np.where(np.isfinite(result), result, math.inf)
+
+
+def _narrow(unit: Precision) -> bool:
+    return unit.fraction_bits < FLOAT32.fraction_bits
+
+
+def _halved(left: Array, right: Array, unit: Precision) -> Array:
+    """What one rounding of the sum of half of the terms can make, by sums and sums of squares."""
+    with np.errstate(all="ignore"):
+        rows, columns = left.astype(np.float32), right.astype(np.float32).swapaxes(-1, -2)
+        total = np.abs(np.matmul(rows, columns)).astype(np.float64)
+        squares = np.matmul(np.square(rows), np.square(columns)).astype(np.float64)
+        result = unit.roundoff * (total / 2 + HIDDEN * np.sqrt(squares))
     return np.where(np.isfinite(result), result, math.inf)
 
 
@@ -87,7 +109,7 @@ def _stray(terms: Array, rare: float, unit: Precision) -> Array:
         bridge = math.log(1 / rare) / math.pi * np.sqrt(squares)
         shuffled = math.sqrt(terms.shape[-1]) * np.hypot(bridge, normal / math.sqrt(3) * total)
         result: Array = ROUNDING * compute.roundoff * np.maximum(shuffled, normal * np.sqrt(energy))
-        if unit.fraction_bits < FLOAT32.fraction_bits:
+        if _narrow(unit):
             partial = np.maximum(np.abs(onward).max(axis=-1), np.abs(backward).max(axis=-1))
             partial = np.maximum(partial, np.abs(total) / 2 + HIDDEN * np.sqrt(squares))
             result = np.maximum(result, unit.roundoff * partial)

@@ -31,7 +31,7 @@ class Tally:
     Attributes:
         noise: What is allowed; None where bits must be equal.
         inherited_nan: Whether a NaN in both is fine.
-        limits: No element is allowed more than this, where that is known of each; of the shape of the arrays.
+        limits: What each element is allowed, where that is known; of the shape of the arrays.
     """
 
     noise: Law | None
@@ -72,7 +72,7 @@ class Tally:
         self._slope = self.noise.steepness
         if self.limits is not None:
             self.limits = self.limits.reshape(-1).astype(np.float64 if dtype.kind == "c" else dtype)
-            self._least, self._slope = min(self._least, float(self.limits.min())), 0.0
+            self._least, self._slope = float(self.limits.min()), 0.0
 
     def add(self, start: int, reference: Array, actual: Array) -> bool:
         """Compare one chunk, whose first element has the flat index `start`.
@@ -146,7 +146,7 @@ class Tally:
     def _limit(self, allowed: Array, start: int, size: int, chosen: Array | None = None) -> None:
         if self.limits is not None:
             limits = self.limits[start : start + size]
-            np.minimum(allowed, limits if chosen is None else limits[chosen], out=allowed)
+            allowed[...] = limits if chosen is None else limits[chosen]
 
     def _add_integers(self, start: int, reference: Array, actual: Array) -> None:
         differs = np.flatnonzero(reference != actual)

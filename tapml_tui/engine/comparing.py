@@ -283,9 +283,8 @@ def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
 def _closer(
     judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None]
 ) -> partial[Comparison]:
-    """The judge of a small output that would pass, and is not the same: by what is known of each of its elements."""
-    found = judge(arrays)
-    strays = straying_of(binding, inputs, arrays[0]) if found.passed and found.max_abs > 0 else None
+    """The judge of an output that is not the same: by what is known of each of its elements."""
+    strays = straying_of(binding, inputs, arrays[0]) if judge(arrays).max_abs > 0 else None
     return judge if strays is None else partial(judge, straying=strays)
 
 
