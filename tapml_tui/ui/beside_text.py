@@ -55,15 +55,20 @@ def of_node(engine: Engine, node: int, width: int) -> list[Line]:
         return []
     said = conclusion({name_of(result.backend): is_wrong(result) for result in results})
     content = lines.wrap(f"{said[:1].upper()}{said[1:]}.", width, theme.STRONG, limit=4) if said else []
-    for result in results:
-        content.append(_line(name_of(result.backend), (result.status, result.factor), width))
-    return content
+    return content + _lines([(name_of(one.backend), (one.status, one.factor)) for one in results], width)
 
 
 def of_fold(engine: Engine, start: int, stop: int, width: int) -> list[Line]:
     """The worst of a fold on each target."""
-    pairs = zip(engine.targets, worst_of(engine.table, start, stop), strict=True)
-    return [_line(name_of(target), worst, width) for target, worst in pairs]
+    worst = worst_of(engine.table, start, stop)
+    return _lines(list(zip(map(name_of, engine.targets), worst, strict=True)), width)
+
+
+def _lines(each: Sequence[tuple[str, Worst]], width: int) -> list[Line]:
+    """A line for each target; one for all where there is room."""
+    content = [_line(name, worst, width) for name, worst in each]
+    joined = [piece for line in content for piece in (*line, ("  ", theme.PLAIN))]
+    return [joined[:-1]] if content and lines.length(joined) - 2 <= width else content
 
 
 def _line(name: str, worst: Worst, width: int) -> Line:
@@ -71,7 +76,7 @@ def _line(name: str, worst: Worst, width: int) -> Line:
     index = STATUSES.index(status)
     figure = f"{numbers.factor(factor)} x" if _compared(status, factor) else WORDS[status]
     line: Line = [(f"{theme.STATUS_MARKS[index]} {figure}", theme.STATUS_STYLES[index])]
-    return [*line, (lines.shorten(f"  on {name}", max(width - lines.length(line), 6)), theme.TEXT)]
+    return [*line, (lines.shorten(f" {name}", max(width - lines.length(line), 6)), theme.TEXT)]
 
 
 def _compared(status: Status, factor: float) -> bool:
