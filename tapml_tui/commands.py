@@ -144,6 +144,7 @@ def _check(args: argparse.Namespace) -> int:
         targets={id: one.target for id, one in zip(target_ids(options), options, strict=True)},
         mode="chained" if args.blame or args.verdict == "end-to-end" else args.mode,
         blame=args.blame,
+        jobs=args.jobs,
         answer_only=args.verdict == "end-to-end",
         fetch_limit=args.fetch_limit,
         nodes=args.nodes,

@@ -17,6 +17,7 @@ from tapml_tui.engine.commands import (
     Migrate,
     Record,
     Rewind,
+    RunCases,
     RunNodes,
     SelectCase,
     SetBackend,
@@ -105,6 +106,8 @@ def begin(session: Session, command: Command) -> Waiting[Stopped] | None:
             return session.step(command)
         case RunNodes(nodes, again):
             return session.visit_all(nodes, retry=again)
+        case RunCases(cases):
+            return session.visit_cases(cases)
         case FetchWhole(node):
             return session.fetch_whole(node)
         case FindBlame():

@@ -146,6 +146,13 @@ class RunNodes:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCases:
+    """Execute all nodes of several cases, none of which needs what another computes, side by side."""
+
+    cases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Force:
     """Give the consumers of a node its recorded value, or what a file says; `SetBackend` takes that back.
 
@@ -229,6 +236,7 @@ Command: TypeAlias = (
     | Describe
     | FetchWhole
     | RunNodes
+    | RunCases
     | Force
     | FindBlame
     | Migrate

@@ -44,9 +44,8 @@ from tapml_tui.engine.commands import (
 )
 from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
-from tapml_tui.engine.executor import SOURCE, Executor, Waiting
+from tapml_tui.engine.executor import SOURCE, Awaited, Executor, Waiting
 from tapml_tui.engine.exhibits import Origin
-from tapml_tui.engine.jobs import Job
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
@@ -156,7 +155,7 @@ class Engine(Reader):
         self._waiting: deque[_Submitted] = deque()
         self._running: _Submitted | None = None
         self._run: Waiting[Stopped] | None = None
-        self._awaited: Job | None = None
+        self._awaited: Awaited | None = None
         self._stopped = Stopped(StopReason.START, overrides.words)
         self._generation = 0
         self._told = 0.0

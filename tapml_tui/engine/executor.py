@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Generator, Sequence
-from typing import TypeAlias, TypeGuard, TypeVar
+from typing import Protocol, TypeAlias, TypeGuard, TypeVar
 
 from tapml_tui.backends.protocol import Backend, Executed, Failed, Stage
 from tapml_tui.compare.overrides import Overrides
@@ -30,13 +30,23 @@ SOURCE = "source"
 """The id of the backend that made the reference."""
 
 WINDOW = 32
-"""Requests in flight at most: enough to hide a round trip behind the execution of small kernels."""
+"""Requests of a lane in flight at most: enough to hide a round trip behind the execution of small kernels."""
 
 WINDOW_BYTES = 256 << 20
 """Output bytes in flight at most: they wait in memory until the engine has written them down."""
 
 T = TypeVar("T")
-Waiting: TypeAlias = Generator[Job | None, None, T]
+
+
+class Awaited(Protocol):
+    """What a run waits for: a job, or the first of several."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is there."""
+
+
+Waiting: TypeAlias = Generator[Awaited | None, None, T]
 
 
 class Executor:
@@ -238,12 +248,10 @@ class Executor:
     ) -> Job:
         binding, label = self.bindings.get(view.case, node), self.label(view, node, backend)
         assert isinstance(binding, Binding)
-        # In a chained run a case stays on one device, where its values are; isolated, any device will do.
-        lane = f"case {view.case}" if view.mode is Mode.CHAINED else ""
         judged = self.judges(view, node)
         limit = 1 << 62 if whole else self._fetch_limit if judged else 0
         job = self.jobs.send(
-            backend, binding.unit, sources, label, fetch_limit=limit, fresh=fresh, keep=keep, lane=lane
+            backend, binding.unit, sources, label, fetch_limit=limit, fresh=fresh, keep=keep, lane=_lane(view)
         )
         if judged:
             self.gatherer.follow(job, label)
@@ -265,7 +273,7 @@ class Executor:
         """Send a node before its turn; False if it has to wait for a value, or the window is full."""
         if view.fresh(node) or (view.case, node) in self._ahead:
             return True
-        if self.jobs.in_flight >= WINDOW or self.jobs.bytes_in_flight >= WINDOW_BYTES:
+        if self.jobs.in_flight(_lane(view)) >= WINDOW or self.jobs.bytes_in_flight >= WINDOW_BYTES:
             return False
         binding, backend = self.bindings.get(view.case, node), view.placement.of(node)
         if isinstance(binding, Unbound) or backend == REFERENCE or not executed(binding, view.mode):
@@ -305,6 +313,11 @@ class Executor:
                 return Pending(ahead, output) if ahead.backend == backend and not ahead.resend else None
             ahead = ahead.outcome
         return ahead.outputs[output] if ahead.outputs else None
+
+
+def _lane(view: View) -> str:
+    """In a chained run a case stays on one device, where its values are; isolated, any device will do."""
+    return f"case {view.case}" if view.mode is Mode.CHAINED else ""
 
 
 def _sent_for(ahead: Job | Outcome | None, backend: str, inputs: Sequence[Stored]) -> TypeGuard[Job]:

@@ -110,10 +110,9 @@ class Jobs:
         self._numbers = count(1)
         self._flying: dict[int, Job] = {}
 
-    @property
-    def in_flight(self) -> int:
-        """How many requests have no answer yet."""
-        return len(self._flying)
+    def in_flight(self, lane: str) -> int:
+        """How many requests of a lane have no answer yet."""
+        return sum(job.request.lane == lane for job in self._flying.values())
 
     @property
     def bytes_in_flight(self) -> int:

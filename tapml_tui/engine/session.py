@@ -24,6 +24,7 @@ from tapml_tui.engine.naming import name_of
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
+from tapml_tui.engine.together import together
 from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.view import View
 from tapml_tui.engine.views import Views
@@ -243,11 +244,20 @@ class Session:
         done = yield from self._visit_all(range(len(self.view.graph)) if nodes is None else nodes, retry=retry)
         return Stopped(StopReason.STEP, f"{done} nodes executed")
 
-    def _visit_all(self, nodes: Sequence[int], *, retry: bool = False) -> Waiting[int]:
+    def visit_cases(self, cases: Sequence[int]) -> Waiting[Stopped]:
+        """Execute all nodes of several cases side by side."""
+        if any(not 0 <= case < len(self._trace.cases) for case in cases):
+            return Stopped(StopReason.REFUSED, f"there are {len(self._trace.cases)} cases")
+        views = [self.views.get(case, self.view.mode) for case in dict.fromkeys(cases)]
+        yield from together([self._visit_all(range(len(view.graph)), view=view) for view in views])
+        return Stopped(StopReason.STEP, f"{len(views)} cases executed")
+
+    def _visit_all(self, nodes: Sequence[int], *, retry: bool = False, view: View | None = None) -> Waiting[int]:
+        view = view or self.view
         for done, node in enumerate(nodes):
             self.progress = (done, len(nodes))
-            if retry or not self.view.fresh(node):
-                yield from self._visit(node, nodes[done : done + LOOK_AHEAD], retry=retry)
+            if retry or not view.fresh(node):
+                yield from self._visit(node, nodes[done : done + LOOK_AHEAD], retry=retry, view=view)
             yield None
         return len(nodes)
 
@@ -264,9 +274,17 @@ class Session:
         bad = [STATUSES.index(one) for one in (Status.UNSUPPORTED, Status.FAILED, Status.ERROR)]
         return [(start or 0) + int(node) for node in np.flatnonzero(np.isin(status, bad))]
 
-    def _visit(self, node: int, ahead: Sequence[int], *, retry: bool = False, whole: bool = False) -> Waiting[None]:
+    def _visit(
+        self,
+        node: int,
+        ahead: Sequence[int],
+        *,
+        retry: bool = False,
+        whole: bool = False,
+        view: View | None = None,
+    ) -> Waiting[None]:
         """Make a node fresh, with everything that it needs; keep the backends busy with what comes next."""
-        view = self.view
+        view = view or self.view
         again = retry or whole
         self._trace.check_unchanged()  # the workers would read other bytes
         for where, needed in [*view.needed(node), *([(view, node)] if again and view.fresh(node) else [])]:

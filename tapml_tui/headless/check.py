@@ -41,6 +41,7 @@ class Request:
         trace: The file.
         targets: What is compiled for, by id of the target.
         mode: "isolated" or "chained".
+        jobs: How many devices are used at a time.
         nodes: A glob over node ids; None: all.
         strict: Whether an unsupported node is a failure.
         json: File of the JSON report, "-" for stdout, or None.
@@ -56,6 +57,7 @@ class Request:
     trace: str
     targets: Mapping[str, str] = field(default_factory=lambda: {"target": "llvm"})
     mode: str = "isolated"
+    jobs: int = 1
     nodes: str | None = None
     strict: bool = False
     json: str | None = None
@@ -173,6 +175,7 @@ def _run(
             on_entry=on_entry,
             on_progress=show,
             interrupts=interrupts,
+            jobs=request.jobs,
         )
         stack.callback(driver.close)
         for target, tvm_target in request.targets.items():

@@ -14,7 +14,17 @@ from typing import TypeAlias
 from tapml_tui.backends.protocol import BackendStatus, LogLine, Stage, State
 from tapml_tui.compare.result import Status
 from tapml_tui.engine import Engine
-from tapml_tui.engine.commands import Command, FindBlame, Interrupt, RunNodes, SelectCase, SetBackend, SetBeside
+from tapml_tui.engine.commands import (
+    Command,
+    FindBlame,
+    Interrupt,
+    Mode,
+    RunCases,
+    RunNodes,
+    SelectCase,
+    SetBackend,
+    SetBeside,
+)
 from tapml_tui.engine.events import Changed, Event, NodeResult, Snapshot, StopReason
 from tapml_tui.engine.judging import TWO_RUNS
 from tapml_tui.engine.units import Binding, bind, executed
@@ -75,6 +85,7 @@ class Driver:
         on_entry: Callable[[Entry], None],
         on_progress: Callable[[Snapshot], None],
         interrupts: Interrupts,
+        jobs: int = 1,
     ) -> None:
         """Start the engine.
 
@@ -85,6 +96,7 @@ class Driver:
             on_entry: Gets each entry at once, in the order in which nodes are judged.
             on_progress: Gets the engine's state, often.
             interrupts: End the run under way.
+            jobs: How many devices the target has.
         """
         self.states: dict[str, BackendStatus] = {}
         self._trace = trace
@@ -96,6 +108,8 @@ class Driver:
         interrupts.listen(lambda: self._events.put(_Interrupted()))  # a SimpleQueue may be put to by a signal handler
         self._engine = make_engine(self._events.put)
         self._mode = self._engine.snapshot.mode
+        self._jobs = jobs
+        self._side_by_side = range(0)  # cases
         self._target = ""  # the present one
         self._was_ready: set[str] = set()
         self._fault = ""  # where the traceback of a fault of ours is
@@ -123,6 +137,10 @@ class Driver:
         self._turn_to(target)
         self._chosen = frozenset()
         self._ask(SelectCase(case))
+        if case not in self._side_by_side:
+            self._side_by_side = self._independent(case)
+            if len(self._side_by_side) > 1:
+                self._ask(RunCases(tuple(self._side_by_side)))
         chosen = self._choose(case)
         if self._pattern is not None or len(self._engine.backend_ids) > 2:  # else all are there from the beginning
             self._ask(SetBeside(on=False))  # each has its turn
@@ -148,6 +166,14 @@ class Driver:
                 known = replace(known, status=Status.NOT_RUN)
             self._write_down(case, known)
         return [entry for _, (_, entry) in sorted(self._entries.items())]
+
+    def _independent(self, case: int) -> range:
+        """This case and those after it that can be run at the same time, on a device each."""
+        last = case + 1
+        if self._mode is Mode.CHAINED and self._pattern is None and len(self._engine.backend_ids) == 2:
+            while last < min(case + self._jobs, len(self._trace.cases)) and not self._trace.cases[last].handed_on:
+                last += 1
+        return range(case, last)
 
     def _turn_to(self, target: str) -> None:
         self._target, self._entries = target, {}
