@@ -19,7 +19,7 @@ from tapml_tui.engine.values import Stored, load
 from trace_format.model import NodeRef
 
 STALE = 4
-"""Earlier results that are held against this one, of this kernel and of this node."""
+"""Earlier results that are held against this one: so many of this kernel, and so many of this node."""
 
 LOOKED_BACK = 256
 """How many nodes before this one may have used the same kernel."""
@@ -82,7 +82,7 @@ def examine(
             allowance=0.0 if law is None else _of_magnitudes(law.allowance),
             inputs=[array for array in map(load, inputs) if array is not None],
             operator=visit.binding.unit.calls[0].op,
-            stale=list(islice(_earlier(executor, visit, place, reference), STALE)),
+            stale=list(_earlier(executor, visit, place, reference)),
         )
         return Finding(visit.binding.outputs[place], diagnosis, comparison, should_be, is_now)
     return None
@@ -93,14 +93,23 @@ def _of_magnitudes(law: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 def _earlier(executor: Executor, visit: Visit, place: int, reference: Array) -> Iterator[Array]:
-    """What the kernel may have left behind: its results for the nodes before this one, and for other cases."""
-    view, unit, output = visit.view, visit.binding.unit, visit.binding.outputs[place]
+    """What the kernel may have left behind: its results for other cases, and for the nodes before this one."""
+    yield from islice(_of_other_cases(executor, visit, place, reference), STALE)
+    yield from islice(_of_nodes_before(executor, visit, place), STALE)
+
+
+def _of_nodes_before(executor: Executor, visit: Visit, place: int) -> Iterator[Array]:
+    view, unit = visit.view, visit.binding.unit
     for node in range(visit.node - 1, max(-1, visit.node - 1 - LOOKED_BACK), -1):
         binding = executor.bindings.get(view.case, node)
         if isinstance(binding, Binding) and binding.unit.signature == unit.signature:
             value = executor.references.array(binding.values[place])
             if value is not None:
                 yield value
+
+
+def _of_other_cases(executor: Executor, visit: Visit, place: int, reference: Array) -> Iterator[Array]:
+    view, output = visit.view, visit.binding.outputs[place]
     for case in executor.cases_of(view.graph):
         if case != view.case:
             value = executor.references.array(executor.references.value(case, NodeRef(visit.node, output)))

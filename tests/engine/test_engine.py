@@ -91,7 +91,7 @@ def test_the_guilty_kernel_is_local_and_the_rest_inherits(tmp_path: Path) -> Non
     with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
         stop = driver.step(Verb.CONTINUE)
         assert stop.stopped is StopReason.MISMATCH and stop.cursor == 5
-        assert stop.message == f"{guilty}: every value is 1.5 times the reference"
+        assert stop.message == f"{guilty}: cosine 1.0000, but every value is 1.5 times the reference"
         end = driver.step(Verb.CONTINUE)
         assert end.stopped is StopReason.END
         assert driver.verdicts()[:5] == ["CLEAN"] * 4 + ["LOCAL"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ from tapml_tui.compare.diagnosis import (
 from tapml_tui.compare.diagnosis import (
     stale as staleness,
 )
+from tapml_tui.compare.diagnosis.disagreement import blinded
 from tapml_tui.compare.diagnosis.evidence import AllowanceLaw, Evidence, gather
 from tapml_tui.compare.diagnosis.result import Diagnosis
 
@@ -121,7 +123,8 @@ def diagnose(
                     if one.freedom <= 1.0 and 0.0 < one.residual <= _SMALLEST:
                         break  # nothing simpler can be said, and nothing is left over
             if fitting:
-                return min(fitting, key=lambda one: _length(one, evidence.reference.size))
+                found = min(fitting, key=lambda one: _length(one, evidence.reference.size))
+                return replace(found, sentence=blinded(evidence, found.kind) + found.sentence)
     return None
 
 

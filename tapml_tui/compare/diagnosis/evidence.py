@@ -19,9 +19,6 @@ AllowanceLaw: TypeAlias = Callable[[Floats], Floats]
 LOOKED_AT = 1 << 20
 """Elements that are looked at: float64 copies of larger arrays are thinned along their axes."""
 
-_EDGE = 64
-"""Indices that thinning keeps at each end of an axis, where tiles end."""
-
 _SAMPLE = 4096
 """Elements on which an explanation is tried before all are."""
 
@@ -231,7 +228,7 @@ def _thinned(size: int, keep: int) -> npt.NDArray[np.intp]:
     """Both ends of an axis in one piece, and what is between evenly spread."""
     if keep >= size:
         return np.arange(size)
-    edge = min(_EDGE, keep // 3)
+    edge = keep // 3
     between = np.linspace(edge, size - edge - 1, keep - 2 * edge).astype(np.intp)
     return np.unique(np.concatenate([np.arange(edge), between, np.arange(size - edge, size)]))
 

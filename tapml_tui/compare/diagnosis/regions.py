@@ -189,13 +189,21 @@ def subject_of(evidence: Evidence, region: Region) -> tuple[str, str]:
         elif slices.form is Form.SET:
             subjects.append(f"{plural(name)} {listed(indices)} of {size}{where_axis(axis, len(evidence.shape))}")
         else:
-            subjects.append(f"{plural(name)} {first}..{last}")
+            about = "about " if _between(evidence, axis, slices) else ""
+            subjects.append(f"{plural(name)} {about}{first}..{last}")
             if slices.form is Form.TAIL:
-                lasts.append(f"the last {size - first} of {size}")
+                lasts.append(f"{about}the last {size - first} of {size}")
             elif slices.form is Form.HEAD:
-                lasts.append(f"the first {last + 1} of {size}")
+                lasts.append(f"{about}the first {last + 1} of {size}")
     tile = ", a tile tail" if any(slices.form is Form.TAIL for slices in region.found.values()) else ""
     return ", ".join(subjects), " and ".join(lasts) + tile if lasts else ""
+
+
+def _between(evidence: Evidence, axis: int, slices: Slices) -> bool:
+    """Whether slices were left out where these begin or end."""
+    kept, first, last = evidence.kept[axis], int(slices.chosen[0]), int(slices.chosen[-1])
+    before = first > 0 and kept[first] - kept[first - 1] > 1
+    return bool(before or (last + 1 < kept.size and kept[last + 1] - kept[last] > 1))
 
 
 def _th(count: int) -> str:

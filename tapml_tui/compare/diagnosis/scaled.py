@@ -33,7 +33,7 @@ _PART = 0.75
 def scaled_slices(evidence: Evidence) -> Diagnosis | None:
     """Some slices are a multiple of the reference, off by an amount, or left from before, and all others agree."""
     best: Diagnosis | None = None
-    old = [stale - evidence.reference for stale in evidence.stale[:_OLD]]
+    old = _likely(evidence)
     for pattern in (evidence.reference, np.ones_like(evidence.reference), *old):
         for region in _regions(evidence, pattern):
             found = _fit_in(evidence, pattern, region)
@@ -46,6 +46,19 @@ def scaled_slices(evidence: Evidence) -> Diagnosis | None:
             ):
                 best = replace(described(evidence, region), residual=found.residual, freedom=freedom)
     return best
+
+
+def _likely(evidence: Evidence) -> list[Floats]:
+    """Towards which earlier results what fails has moved: those that share most with the error."""
+    moves = [old - evidence.reference for old in evidence.stale]
+    error = np.where(evidence.bad, evidence.error, 0.0)
+
+    def alike(move: Floats) -> float:
+        scaled = np.where(evidence.bad & np.isfinite(move), move, 0.0) / evidence.allowance
+        energy = float(np.square(scaled).sum())
+        return -float((error * scaled).sum()) / np.sqrt(energy) if energy > 0.0 else 0.0
+
+    return sorted(moves, key=alike)[:_OLD]
 
 
 def _score(evidence: Evidence, residual: float, freedom: float) -> float:
