@@ -10,7 +10,7 @@ MICROSECONDS = 200_000
 
 def _sleeping(compute):
     def build(bb, args, kwargs):
-        result = bb.normalize(compute(*args))
+        result = bb.normalize(compute(*args, **kwargs))
         dtype = str(result.ty.dtype)
 
         def wait(a):
@@ -32,7 +32,9 @@ def _operand(like, value):
 
 
 _BUILDERS = {
-    "aten.add.Tensor": _sleeping(lambda a, b: relax.op.add(a, _operand(a, b))),
+    "aten.add.Tensor": _sleeping(
+        lambda a, b, alpha=1: relax.op.add(a, relax.op.multiply(_operand(a, b), _operand(a, alpha)))
+    ),
     "aten.mul.Tensor": _sleeping(lambda a, b: relax.op.multiply(a, _operand(a, b))),
     "aten.linear.default": _sleeping(relax.op.linear),
     "aten.relu.default": _sleeping(relax.op.nn.relu),
