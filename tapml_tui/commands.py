@@ -72,6 +72,7 @@ def _replay(args: argparse.Namespace) -> int:
             names=names_of(options),
             origins=origins_of(options),
             overrides=tolerances_for(args.trace, args.tolerances)[0],
+            fetch_limit=args.fetch_limit,
         )
 
     return replay(args.trace, args.script, engine)
