@@ -66,7 +66,7 @@ def _under_way(snapshot: Snapshot, width: int) -> Line:
         filled = min(BAR * done // total, BAR)
         line += [("█" * filled, theme.CURSOR), ("░" * (BAR - filled), theme.DIM), (f" {done}/{total}  ", theme.TEXT)]
     room = max(width - lines.length(line) - 14, 8)
-    return [*line, (lines.shorten(snapshot.activity, room), theme.TEXT)]
+    return [*line, (lines.shorten(snapshot.activity or "working", room), theme.TEXT)]
 
 
 def keys(scope: str, *, running: bool, width: int) -> Line:

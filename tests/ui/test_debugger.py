@@ -227,6 +227,8 @@ async def test_search_for_nothing_says_so_and_escape_returns(debugging: Start) -
         before = d.tree.entry
         await d.press("slash", *"add", "escape")
         assert d.tree.entry == before
+        await d.press("slash", "enter")
+        assert "Nothing was typed" in d.message
         await d.press("slash", *"nosuch", "enter")
         assert "'nosuch' is nowhere" in d.message
         assert d.tree.entry == before

@@ -109,6 +109,9 @@ class Finding(Asks):
 
     def _searched(self, text: str) -> None:
         """`.` and `,` go on with what was searched for."""
+        if not text:
+            self.say("Nothing was typed: / again, then part of an operator, a name or a path.")
+            return
         self.searched = text
         hint = f"/{text}   . next   , previous"
         self.say(hint if self.tree_view.hit is not None else _nowhere(text))

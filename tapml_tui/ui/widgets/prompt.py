@@ -102,7 +102,7 @@ class SearchPrompt(Prompt):
         text = event.value or self.before
         if text:
             self._show(text)
-        self.post_message(self.Done(text or None))
+        self.post_message(self.Done(text))
 
     def action_leave(self) -> None:
         """Return to where the search began."""
