@@ -165,9 +165,9 @@ def _migrate(session: Session, again: bool) -> Waiting[Stopped]:
         return Stopped(StopReason.REFUSED, "there is no target to migrate to")
     migrator = investigator.migrator(target)
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, what: str) -> None:
         session.progress = (done, total)
-        session.activity = f"migrating: {done} of {total} signatures"
+        session.activity = f"migrating: {done} of {total} {what}"
 
     moved_before: set[int] = set()
 

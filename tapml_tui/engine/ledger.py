@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+LEDGER = "ledger.json"
+"""Its name, beside the runs."""
 _LARGEST = 64 << 20  # bytes that a ledger may have
 
 

@@ -64,7 +64,7 @@ class Migrator:
         name: str,
         *,
         again: bool = False,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
         on_moved: Callable[[], None] = lambda: None,
     ) -> Waiting[tuple[LedgerEntry, ...]]:
         """Move what can be moved; what became of each signature, in graph order.
@@ -73,7 +73,7 @@ class Migrator:
             ledger: What is known already, and where every step is written down.
             name: Of the target, in the ledger.
             again: Try also what stands on the same evidence as before.
-            on_progress: Told (done, total) signatures.
+            on_progress: Told (done, total, of what): carved tests, then signatures.
             on_moved: Told when `placements` changed.
 
         Raises:
@@ -92,10 +92,10 @@ class Migrator:
             why = next(answer.reason for answer in self.answers.values() if answer.passed is False)
             raise CannotMigrate(f"the answer is wrong with everything on the source: {why}")
         on_moved()
-        yield from self._test([group for group in groups if group.signature not in known])
+        yield from self._test([group for group in groups if group.signature not in known], on_progress)
         entries = []
         for done, group in enumerate(groups):
-            on_progress(done, len(groups))
+            on_progress(done, len(groups), "signatures")
             entry = known.get(group.signature)
             if entry is None:
                 entry = yield from self._try(ledger, name, group)
@@ -105,7 +105,7 @@ class Migrator:
             ledger.put(name, entry)
             entries.append(entry)
             yield None
-        on_progress(len(groups), len(groups))
+        on_progress(len(groups), len(groups), "signatures")
         return tuple(entries)
 
     def groups(self) -> Iterator[Group]:
@@ -121,11 +121,15 @@ class Migrator:
         return iter(groups.values())
 
     def _known(self, ledger: Ledger, name: str, groups: Sequence[Group]) -> dict[str, LedgerEntry]:
-        """What need not be tried again. A signature that the answer blocked is tried again if anything else changed."""
+        """What need not be tried again: not what a migration that was stopped was at.
+
+        A signature that the answer blocked is tried again if anything else changed.
+        """
         known = {}
         for group in groups:
             entry = ledger.get(name, group.signature)
-            if entry is not None and entry.evidence == self._evidence(group):
+            settled = entry is not None and entry.status in (Migration.MIGRATED, Migration.BLOCKED)
+            if entry is not None and settled and entry.evidence == self._evidence(group):
                 known[group.signature] = entry
         if len(known) == len(groups):
             return known
@@ -166,10 +170,11 @@ class Migrator:
         self.answers = before
         return replace(entry, status=Migration.BLOCKED, reason=f"{_TOGETHER}: {why}")
 
-    def _test(self, groups: Sequence[Group]) -> Waiting[None]:
+    def _test(self, groups: Sequence[Group], on_progress: Callable[[int, int, str], None]) -> Waiting[None]:
         """Have the carved tests done, which need nothing of each other: by several devices at a time, if there are."""
         places = [place for group in groups for place in group.places]
         for number, (case, node) in enumerate(places):
+            on_progress(number, len(places), "carved tests")
             for coming, ahead in places[number : number + LOOK_AHEAD]:
                 try:
                     if not self._executor.send_ahead(self._carved.get(coming, Mode.ISOLATED), ahead):

@@ -20,7 +20,7 @@ import numpy as np
 from tapml_tui.backends.protocol import LogLine
 from tapml_tui.engine.commands import Breakpoint, BreakpointKind, Mode
 from tapml_tui.engine.end_to_end import Kind
-from tapml_tui.engine.ledger import Ledger, write_atomically
+from tapml_tui.engine.ledger import LEDGER, Ledger, write_atomically
 from tapml_tui.engine.placement import Placement
 from tapml_tui.engine.session import Session
 from tapml_tui.engine.store import RunStore
@@ -89,7 +89,7 @@ def attach(
     """Give a session the ledger beside its run and, to resume, its file; nothing where the run is temporary."""
     if store.temporary:
         return None
-    session.investigator.ledger = Ledger(store.path.with_name("ledger.json"))
+    session.investigator.ledger = Ledger(store.path.with_name(LEDGER))
     if not resume:
         return None
     path = store.path.with_suffix(".json")

@@ -21,7 +21,7 @@ from tapml_tui.engine.answering import Answer
 from tapml_tui.engine.commands import Migrate, RunNodes, SelectCase
 from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Snapshot
-from tapml_tui.engine.ledger import LedgerEntry, Migration
+from tapml_tui.engine.ledger import LEDGER, LedgerEntry, Migration
 from tapml_tui.headless import strict_json
 from tapml_tui.headless.answers import answer_document, measures_of
 from tapml_tui.headless.conversation import Conversation
@@ -89,15 +89,28 @@ def migrate(request: MigrateRequest, make_backends: Callable[[], Sequence[Backen
                 show,
             )
         )
-        done = talk.must(Migrate(again=request.again))
+        ledger = talk.engine.run_path.with_name(LEDGER)
+        done = _migrated(talk, request.again, ledger)
         answers = list(_answers(talk, trace))
         seconds = time.monotonic() - begun
         if file is not None:
             print(strict_json.dumps(_document(request, done, answers, seconds), indent=1), file=file)
-        _print(done, answers, seconds, sys.stderr if request.json == STDOUT else sys.stdout)
+        _print(done, answers, seconds, ledger, sys.stderr if request.json == STDOUT else sys.stdout)
     holds = all(answer.passed is not False for _, answer in answers)
     moved = any(entry.status is Migration.MIGRATED for entry in done.migrated)
     return Exit.OK if holds and moved else Exit.FAILED
+
+
+def _migrated(talk: Conversation, again: bool, ledger: Path) -> Snapshot:
+    try:
+        return talk.must(Migrate(again=again))
+    except KeyboardInterrupt:
+        raise CommandError(
+            "interrupted",
+            why=f"what was settled until now is kept in {printable(str(ledger))}",
+            remedy="run it again: it goes on from there",
+            code=Exit.INTERRUPTED,
+        ) from None
 
 
 def _answers(talk: Conversation, trace: Trace) -> Iterator[tuple[str, Answer]]:
@@ -129,7 +142,7 @@ def summary_of(entries: Sequence[LedgerEntry]) -> dict[str, int]:
     return {"signatures": len(entries), **{status.value: counts[status] for status in Migration}}
 
 
-def _print(done: Snapshot, answers: Sequence[tuple[str, Answer]], seconds: float, stream: TextIO) -> None:
+def _print(done: Snapshot, answers: Sequence[tuple[str, Answer]], seconds: float, ledger: Path, stream: TextIO) -> None:
     console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=True)
     for entry in done.migrated:
         line = Text(f"{entry.status.value:11}", _STYLES[entry.status])
@@ -143,3 +156,4 @@ def _print(done: Snapshot, answers: Sequence[tuple[str, Answer]], seconds: float
         said = measures_of(answer) or printable(answer.reason)
         console.print(Text(f"answer of case {printable(case, 60)}: {verdict}  {said}"))
     console.print(Text(f"{done.message} ({seconds:.1f} s)", "bold"))
+    console.print(Text(f"the ledger: {printable(str(ledger))}", "dim"))

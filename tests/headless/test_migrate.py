@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tapml_tui.headless.exits import CommandError
+from tapml_tui.backends.protocol import Execute
+from tapml_tui.headless.exits import CommandError, Exit
 from tapml_tui.headless.migrate import MigrateRequest, migrate
 from tests.engine.numpy_backend import Arrays, NumpyBackend
 from tests.engine.toys import mlp
@@ -31,8 +34,8 @@ class Bench:
             self.faults = {} if faulty is None else {trace.graphs[0].node_id(faulty): wrong}
         self.folder, self.target = folder, Versioned("target")
 
-    def run(self, version: str = "v1", again: bool = False) -> tuple[int, dict]:
-        self.target = Versioned("target", faults=self.faults)
+    def run(self, version: str = "v1", again: bool = False, kind: type[Versioned] = Versioned) -> tuple[int, dict]:
+        self.target = kind("target", faults=self.faults)
         self.target.fingerprint = version
         request = MigrateRequest(self.path, json=str(self.folder / "out.json"), again=again)
         code = migrate(request, lambda: (Versioned("source"), self.target))
@@ -68,6 +71,31 @@ def test_what_was_mended_is_moved(tmp_path: Path) -> None:
     bench.faults.clear()
     _, document = bench.run(version="v2")
     assert document["summary"]["migrated"] == 3
+
+
+class Pressed(Versioned):
+    """The user presses ctrl+c when the last signature, whose three carved tests pass, runs in the model."""
+
+    tanh = 0
+
+    def execute(self, request: Execute) -> None:
+        self.tanh += request.unit.calls[0].op == "aten.tanh.default"
+        if self.tanh == 4 and self.stopped.is_set():
+            self.stopped.clear()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        super().execute(request)
+
+
+def test_what_was_settled_before_ctrl_c_is_kept_and_where_is_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, faulty=None)
+    with pytest.raises(CommandError) as error:
+        bench.run(kind=Pressed)
+    assert error.value.code == Exit.INTERRUPTED
+    ledger = tmp_path / "t.trace.runs" / "ledger.json"
+    assert str(ledger) in str(error.value)
+    (entries,) = json.loads(ledger.read_text())["targets"].values()
+    assert [entry["status"] for entry in entries] == ["migrated", "migrated", "carved-pass"]
+    assert bench.run()[1]["summary"]["migrated"] == 3
 
 
 def test_nothing_to_hold_on_to_is_said(tmp_path: Path) -> None:
