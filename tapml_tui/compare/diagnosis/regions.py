@@ -52,7 +52,7 @@ def regional(evidence: Evidence) -> Diagnosis | None:
         memory = _in_memory(evidence, most)
         if memory is not None or region is None:
             return memory
-    if barely(evidence, region) or thin(evidence, region) or _vague(evidence, region):
+    if barely(evidence, region) or lone(evidence, region) or _thin(evidence, region) or _vague(evidence, region):
         return None
     return described(evidence, region)
 
@@ -65,13 +65,17 @@ def barely(evidence: Evidence, region: Region) -> bool:
     return bool(np.count_nonzero(evidence.bad) < _FEW and worst < _CLEARLY * outside.max())
 
 
-def thin(evidence: Evidence, region: Region) -> bool:
-    """Too few elements of the region fail to speak of all of it, or it is a single one that was computed."""
+def _thin(evidence: Evidence, region: Region) -> bool:
+    """Too few elements of the region fail to speak of all of it."""
     inside = evidence.bad[np.ix_(*region.chosen)]
     count = int(np.count_nonzero(inside))
-    if inside.size == 1:
-        return bool(evidence.actual[np.ix_(*region.chosen)].any())
     return count < min(2, inside.size // 2) or (count < _FEW and count < _FILLED * inside.size)
+
+
+def lone(evidence: Evidence, region: Region) -> bool:
+    """A single element that was computed, and not left as it was."""
+    inside = evidence.actual[np.ix_(*region.chosen)]
+    return bool(inside.size == 1 and inside.any())
 
 
 def _holds_all(evidence: Evidence, region: Region) -> bool:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import Fit, fit
 from tapml_tui.compare.diagnosis.profiles import Form, Slices, several
-from tapml_tui.compare.diagnosis.regions import Region, barely, described, thin
+from tapml_tui.compare.diagnosis.regions import Region, barely, described, lone
 from tapml_tui.compare.diagnosis.result import Diagnosis
 
 _MISSED = 0.02
@@ -37,7 +37,7 @@ def scaled_slices(evidence: Evidence) -> Diagnosis | None:
     for pattern in (evidence.reference, np.ones_like(evidence.reference), *old):
         for region in _regions(evidence, pattern):
             found = _fit_in(evidence, pattern, region)
-            if found is None or barely(evidence, region) or thin(evidence, region):
+            if found is None or barely(evidence, region) or lone(evidence, region):
                 continue
             forms = region.found.values()
             freedom = 1.0 + sum(len(s.chosen) if s.form is Form.SET else s.form.value / 2 for s in forms)
