@@ -31,7 +31,7 @@ def test_who_is_guilty_is_found_and_proven(tmp_path: Path) -> None:
     assert len(wrong) <= 0.02 * len(found), listed(wrong)
     assert all(one.blamed_rightly for one in found if not one.broken), listed(found)
     if SOAK:
-        assert sum(one.pair for one in found) >= 6, "two kernels that break the answer together, and not alone"
+        assert sum(one.pair for one in found) >= 3, "two kernels that break the answer together, and not alone"
         assert any(one.healed and not one.broken for one in found), "a fault that heals before the output"
     unproven = [one for one in broken if not one.blamed_rightly]
     assert len(unproven) <= 0.05 * len(broken), listed(unproven)
