@@ -52,7 +52,7 @@ def multiple_of_input(evidence: Evidence) -> Diagnosis | None:
             found = fit_blend(evidence, np.asarray(predicted)) or found  # free of the rounding of the reference
             words = _weighted(evidence, place, weights[place], wrong[place])
         if best is None or found.residual < best.residual:
-            said = f"{words}the difference is {number(more)} times input {place}"
+            said = f"{words}the difference is {number(round(more, 3) or more)} times input {place}"
             best = Diagnosis(Kind.INPUT, said, found.residual, 1.0 if words else 2.0)
     return best
 

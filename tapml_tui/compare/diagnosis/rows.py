@@ -88,7 +88,7 @@ def _matched(evidence: Evidence, axis: int) -> tuple[npt.NDArray[np.intp], npt.N
     loud = explained >= 0.25 * explained.max()
     strength = float(np.median((cross / np.where(usable, energy, 1.0))[rows, source][loud]))
     # With the strength known, the best source is the one that leaves least over; staying saves nothing.
-    saved = np.where(usable, 2.0 * strength * cross - strength**2 * energy, 0.0)
+    saved = np.where(usable, 2.0 * strength * cross - np.square(strength) * energy, 0.0)
     saved[rows, rows] = 0.0
     source = np.argmax(saved, axis=1)
     gained = saved[rows, source]

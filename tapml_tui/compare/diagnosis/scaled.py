@@ -100,7 +100,7 @@ def _regions(evidence: Evidence, pattern: Floats) -> Iterator[Region]:
         return
     coefficient = float(cross[bad].sum()) / total
     # How much the squared error falls by taking away what the pattern explains, element by element.
-    gain = 2.0 * coefficient * cross - coefficient**2 * energy
+    gain = 2.0 * coefficient * cross - np.square(coefficient) * energy
     shape, everything = evidence.shape, tuple(np.arange(size) for size in evidence.shape)
     for axis, size in enumerate(shape):
         if size < 2:

@@ -13,6 +13,7 @@ from tapml_tui.compare.diagnosis.words import multiple, number
 _FEWEST = 4
 _COARSE = 0.1
 _CLEAR = 6.0
+_ALIKE = 0.1
 _COMMON = 0.2
 """A slice has to have this many times more elements than it is given numbers."""
 
@@ -27,6 +28,8 @@ def slice_scale(evidence: Evidence) -> Diagnosis | None:
             continue
         if not _common(evidence, evidence.reference, explained, axes):
             continue
+        if np.ptp(explained) < _ALIKE * np.abs(explained).max():
+            continue  # then it is no factor of its own
         factors = 1.0 + explained.reshape(-1)
         low, high = (multiple(float(edge)) for edge in np.quantile(factors, (0.0, 1.0)))
         words = (
