@@ -265,6 +265,8 @@ def _in_memory(evidence: Evidence, most: int) -> Diagnosis | None:
         return None
     flat = evidence.flattened()
     region = Region({0: found}, (found.chosen,))
+    if barely(flat, region) or _thin(flat, region):
+        return None
     subject, lasts = subject_of(flat, region)
     content, _ = _content(flat.part(region.chosen))
     kind = Kind.PERIODIC if found.form is Form.PERIODIC else Kind.TAIL if found.form is Form.TAIL else Kind.SLICE
