@@ -74,6 +74,8 @@ def tvm_program(name: str, port: int, *arguments: str, wait: bool = True) -> Ite
         yield program
     finally:
         kill_group(program)
+        if "--through-proxy" not in arguments:  # what it had started may have the port for a moment longer
+            wait_until(lambda: not listens(port), f"the port of {name} is closed")
 
 
 @dataclass

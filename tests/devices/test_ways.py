@@ -170,7 +170,8 @@ def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> No
             document = json.loads(report.read_text())
             assert _outcomes(document) == expected
             devices = {one["device"]: one for one in document["targets"][0]["devices"]}
-            assert set(devices) == {f"127.0.0.1:{port}" for port in made.ports[1 + round_ :]}
+            # One that came free late may have had nothing to do.
+            assert set(devices) <= {f"127.0.0.1:{port}" for port in made.ports[1 + round_ :]}
             if victim is made.servers[0]:
                 lost = devices[f"127.0.0.1:{made.ports[1]}"]
                 assert lost["state"] != "ready" and lost["detail"]
