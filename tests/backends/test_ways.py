@@ -122,7 +122,8 @@ def test_a_port_of_another_program(tmp_path: Path, kernel_folder: Path) -> None:
                     return
                 with connection:
                     connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-                    connection.recv(100)
+                    while connection.recv(100):
+                        pass
 
         threading.Thread(target=answer, daemon=True).start()
         driver = _start(tmp_path, kernel_folder, rpc=f"127.0.0.1:{listener.getsockname()[1]}")

@@ -61,6 +61,8 @@ def _proxy() -> Iterator[list[str]]:
 
 
 WAYS: dict[str, Callable[[], Any]] = {"server": _server, "tracker": _tracker, "proxy": _proxy}
+# TVM's own proxy and tracker do not always outlive what is done to them: those are for the soak, which may be repeated.
+EVERY_TIME = list(WAYS) if sampling.SOAK else ["server", "tracker"]
 
 
 class Bench:
@@ -125,7 +127,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("ways"))
 
 
-@pytest.fixture(scope="module", params=list(WAYS))
+@pytest.fixture(scope="module", params=EVERY_TIME)
 def way(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     with WAYS[request.param]() as options:
         yield options
@@ -154,6 +156,7 @@ def test_stepped(bench: Bench, way: list[str], model: str) -> None:
     assert bench.step(model, *way) == bench.expected("step", model)
 
 
+@pytest.mark.skipif(not sampling.SOAK, reason="a part of make soak: TVM's tracker may not free what lost its client")
 def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> None:
     """The check goes on without them, and gives what it gives undisturbed."""
     options = ["--lower", str(SLEEPING), "--jobs", str(JOBS)]
