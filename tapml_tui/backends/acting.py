@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from tapml_tui.backends.actor import Actor
 from tapml_tui.backends.protocol import Execute, Failed, LogLine, Sink, Stage
 
@@ -63,10 +61,7 @@ class ActingBackend:
         self._sink(Failed(request.id, False, Stage.CONNECT, _CLOSED))
 
     def _program_error(self, error: BaseException) -> None:
-        why = f"error of this program: {type(error).__name__}: {error}"
-        self._log("error", why)
-        with suppress(Exception):  # what is broken may be just this
-            self._fail_all(why)  # nobody else would answer
+        self._log("error", f"error of this program: {type(error).__name__}: {error}")
 
     def _log(self, level: str, line: str) -> None:
         self._sink(LogLine(self.id, level, line))
