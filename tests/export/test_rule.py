@@ -44,6 +44,16 @@ def arrays(dice: random.Random, name: str) -> tuple[np.ndarray, np.ndarray]:
     return reference, actual
 
 
+def assert_same(one: str, other: str) -> None:
+    """The same sentence; a factor between two of three digits may fall to either."""
+    (factor, rest), (as_well, of_the_other) = (words.partition(" x ")[::2] for words in (one, other))
+    assert rest == of_the_other
+    if rest:
+        assert float(factor) == pytest.approx(float(as_well), rel=0.02)
+    else:
+        assert factor == as_well
+
+
 @pytest.mark.parametrize("name", DTYPES)
 def test_it_says_what_compare_says(name: str) -> None:
     dice = rng(f"{__name__} {name}")
@@ -61,7 +71,7 @@ def test_it_says_what_compare_says(name: str) -> None:
             wide = np.abs(reference.astype(np.complex128 if reference.dtype.kind == "c" else np.float64))
             allowed = right.law.allowance(wide) if right.law is not None else None
             reason = exported_test.judge(reference, actual, allowed, nan_too=nan_too)
-        assert reason == right.reason
+        assert_same(reason, right.reason)
         assert (not reason) == right.passed
         passed += right.passed
     assert passed
