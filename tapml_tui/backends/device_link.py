@@ -17,7 +17,7 @@ import numpy as np
 from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.address import Address
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.process import WorkerProcess, describe_exit
+from tapml_tui.backends.process import WorkerProcess, crashed, describe_exit
 from tapml_tui.backends.protocol import Deadlines, State
 from tapml_tui.backends.troubles import is_device_lost, is_poisoned, refusal
 
@@ -39,7 +39,8 @@ class Loss:
         words: What happened.
         crashed: The process that ran the kernels died by itself: if a kernel ran, it is to blame.
         deadline: We ended it, because something took too long or was interrupted.
-        certain: It is known what died, because the server is ours; at a distance it may have been the line.
+        certain: The kernel did it. At a distance it may have been the line, and somebody else may have killed the
+            process.
         log: The last lines that the server wrote.
     """
 
@@ -179,20 +180,25 @@ class DeviceLink:
             self._port = header["port"]
             self._connect()
         elif header["op"] == "session_ended":
-            self._session_ended(header["code"])
+            self._session_ended(header["code"], line_broke=header["line_broke"])
         elif header["op"] == "no_session" and self._breaking is not None:
             self._finish(self._breaking)
 
-    def _session_ended(self, code: int) -> None:
-        words = f"the process that runs the kernels {describe_exit(code)}"
+    def _session_ended(self, code: int, *, line_broke: bool) -> None:
+        """The server may say so before it is known that the device worker is gone: then no kernel is to blame."""
+        if line_broke:
+            ended = Loss("the RPC session broke off")
+        else:
+            words = f"the process that runs the kernels {describe_exit(code)}"
+            ended = Loss(words, crashed=True, certain=crashed(code))
         if self._breaking is None:
             # Code 0 is the end of a session that the device worker let go of.
             if code != 0 and self.connected:
-                self._lose(Loss(words, crashed=True, certain=True))
-        elif self._breaking.deadline or code in (0, -signal.SIGKILL):  # ended by us, or because the worker went
+                self._lose(ended)
+        elif self._breaking.deadline or line_broke or code in (0, -signal.SIGKILL):  # by us, or the worker went
             self._finish(self._breaking)
         else:
-            self._finish(Loss(words, crashed=True, certain=True))
+            self._finish(ended)
 
     def _server_exit(self, server: WorkerProcess, code: int) -> None:
         if server is not self._server or self._closing:

@@ -18,6 +18,7 @@ import numpy as np
 from tapml_tui.backends import frames
 from tapml_tui.backends.frames import Header
 
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS)
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -170,6 +171,11 @@ class WorkerProcess:
         self._outbox.put(None)
         self._ended.set()
         self._on_exit(code)
+
+
+def crashed(code: int) -> bool:
+    """Whether a process broke of what it did itself; others it was told to, or decided to, end."""
+    return -code in _CRASHES
 
 
 def describe_exit(code: int) -> str:

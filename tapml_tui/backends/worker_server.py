@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tapml_tui.backends import messages
 from tapml_tui.backends.child import Channel, die_with_parent, limit_resources
 from tapml_tui.backends.frames import Header
 
@@ -32,6 +33,7 @@ _MAX_KEY = 1024
 _FOLDER = "tapml-tui-rpc-"
 _HANDSHAKE_SECONDS = 10.0
 _NO_LIMIT = 1 << 62  # bytes of one packet
+_BROKE = os.EX_PROTOCOL  # exit code of a session whose line broke: no kernel ends with that
 
 
 class _Sessions:
@@ -121,11 +123,17 @@ def main() -> None:
                     _load(libinfo, f"libtvm_runtime_{device}.*")
                 server._serve_loop(connection, None, _Folder(folder))
                 os._exit(0)
+            except Exception as error:
+                # Errors of kernels go to the client: what comes out here is the line's, or a client's that is gone.
+                print(f"the RPC session broke: {messages.of_exception(error)[0]}", file=sys.stderr, flush=True)
+                os._exit(_BROKE)
             finally:
                 os._exit(1)
         sessions.began(pid)
         connection.close()
-        sessions.wait(pid, lambda code: channel.send({"op": "session_ended", "code": code}))
+        sessions.wait(
+            pid, lambda code: channel.send({"op": "session_ended", "code": code, "line_broke": code == _BROKE})
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -4,6 +4,7 @@ sinh   never returns                cosh   kills the process that runs it
 tan    breaks the RPC session: writes into its socket
 asin   raises while converting      acos   kills the compiler
 atan   never ends converting        sin    calls a function that there is not
+atanh  takes its time
 """
 
 import ctypes
@@ -55,6 +56,7 @@ _BUILDERS = {
     "aten.asin.default": _raises,
     "aten.acos.default": _kills,
     "aten.atan.default": _hangs,
+    "aten.atanh.default": _external("usleep", 300_000),
     "aten.exp.default": lambda bb, args, kwargs: relax.op.add(relax.op.exp(args[0]), relax.const(1.0, "float32")),
 }
 

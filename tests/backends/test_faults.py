@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +180,37 @@ def _wait_for_stage(driver: Driver) -> None:
     """Until the request has reached the device: its session has a child by now, which sleeps."""
     pending = driver.backend._waiting  # type: ignore[attr-defined]
     wait_until(lambda: any(p.stage is Stage.RUN for p in list(pending.values())), "the kernel runs")
+
+
+def test_killed_while_the_server_answers(driver: Driver) -> None:
+    """The line breaks under the server, which says so before the death is noticed: no kernel is to blame."""
+    wanted = unary("aten.atanh.default", X[:1])
+    operand = driver.operand(X[:1])
+    assert isinstance(driver.run(wanted, operand), Executed)
+    link = driver.backend._seats[0].link  # type: ignore[attr-defined]
+    noticed = link._worker._on_exit
+    link._worker._on_exit = lambda code: (time.sleep(1), noticed(code))  # as on a busy machine
+    request = driver.execute(wanted, operand)
+    _wait_for_stage(driver)
+    os.kill(link._worker.pid, signal.SIGSTOP)
+    time.sleep(1)  # the answer arrives, and nobody takes it
+    os.kill(link._worker.pid, signal.SIGKILL)
+    assert "broke off" in driver.state(State.LOST).detail
+    reply = driver.answer(request)
+    assert isinstance(reply, Executed), reply
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_killed_by_somebody_else_while_it_ran_a_kernel(driver: Driver, name: str) -> None:
+    """It was not its own doing: the kernel gets a second chance, and is cleared by it."""
+    wanted = unary("aten.atanh.default", X[:1])
+    request = driver.execute(wanted, X[:1])
+    _wait_for_stage(driver)
+    session = max(set(descendants("worker_server")) - driver.others)
+    os.kill(session, getattr(signal, name))
+    assert name in driver.state(State.LOST).detail
+    assert isinstance(driver.answer(request), Executed)
+    assert isinstance(driver.run(wanted, X[:1]), Executed)
 
 
 @pytest.mark.parametrize("module", ["worker_server", "worker_device"])
