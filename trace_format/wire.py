@@ -92,10 +92,11 @@ class Fields:
         raise Malformed(what)
 
     def any(self) -> Any:
-        if self.ended:
+        place = self._next
+        if place >= len(self._items):
             self.wrong("a record has too few fields")
-        self._next += 1
-        return self._items[self._next - 1]
+        self._next = place + 1
+        return self._items[place]
 
     @property
     def ended(self) -> bool:

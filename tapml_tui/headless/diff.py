@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from tapml_tui.engine.end_to_end import max_abs
 from tapml_tui.headless import strict_json
+from tapml_tui.headless.apart import distances, read_ahead
 from tapml_tui.headless.exits import CommandError, Exit
 from trace_format import Run, RunRecord, read_run
 from trace_format.text import printable
@@ -39,6 +37,13 @@ class Place(NamedTuple):
     kernel: str
 
 
+_WORST_FIRST = (Change.VALUES, Change.STATUS, Change.INHERITED, Change.ONLY_A, Change.ONLY_B, Change.EQUAL)
+_OTHER = (Change.VALUES, Change.INHERITED)
+
+Records: TypeAlias = dict[tuple[str, ...], RunRecord]  # by the digests of the inputs, the latest last
+Found: TypeAlias = tuple[Change, RunRecord | None, RunRecord | None]
+
+
 def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     """Print where two runs differ.
 
@@ -49,16 +54,14 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
         TraceError: If one is no run.
         CommandError: If they are runs of different traces.
     """
-    for path in (path_a, path_b):
-        _read_ahead(path)
-    with read_run(path_a) as run_a, read_run(path_b) as run_b:
+    with read_ahead(path_a, path_b), read_run(path_a) as run_a, read_run(path_b) as run_b:
         if run_a.base != run_b.base:
             raise CommandError(
                 "these are runs of different traces",
                 why=f"{path_a} belongs to {run_a.base[:16]}, {path_b} to {run_b.base[:16]}",
                 remedy="name two runs of one trace; they lie in TRACE.runs/",
             )
-        changes = list(compare_runs(run_a, run_b))
+        changes = compare_runs(run_a, run_b)
     counts = Counter(change["change"] for change in changes)
     if as_json:
         summary = {change.value: counts[change.value] for change in Change}
@@ -69,55 +72,46 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     return Exit.OK if counts[Change.EQUAL.value] and set(counts) == {Change.EQUAL.value} else Exit.FAILED
 
 
-def _read_ahead(path: str) -> None:
-    """Have the system fetch all of a file while we begin with it, where it can; what cannot be opened is said later."""
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            try:
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(descriptor)
-
-
-def compare_runs(run_a: Run, run_b: Run) -> Iterator[dict[str, Any]]:
+def compare_runs(run_a: Run, run_b: Run) -> list[dict[str, Any]]:
     """One dict per node, case and backend that either run has, in the order of the first run.
 
     A node may have been executed on several inputs (chained, and on the recorded ones). What both runs have on the
     same inputs is compared first: that is where a difference begins.
     """
     places_a, places_b = _places(run_a), _places(run_b)
-    for place in {**places_a, **places_b}:
-        a, b = places_a.get(place, {}), places_b.get(place, {})
-        found = [_pair(Change.VALUES, a[inputs], b[inputs]) for inputs in a if inputs in b]
-        only_a = [record for inputs, record in a.items() if inputs not in b]
-        only_b = [record for inputs, record in b.items() if inputs not in a]
-        if only_a and only_b:
-            found.append(_pair(Change.INHERITED, only_a[-1], only_b[-1]))
-        elif not found:
-            found.append((Change.ONLY_A, only_a[-1], None) if only_a else (Change.ONLY_B, None, only_b[-1]))
-        change, record_a, record_b = min(found, key=lambda one: _WORST_FIRST.index(one[0]))
-        other = change in (Change.VALUES, Change.INHERITED)
-        yield {
+    places = list(dict.fromkeys((*places_a, *places_b)))
+    found = [_compared(places_a.get(place, {}), places_b.get(place, {})) for place in places]
+    far = distances(run_a, run_b, [(a, b) if a and b and change in _OTHER else None for change, a, b in found])
+    return [
+        {
             "node": place.node,
             "case": place.case,
             "backend": place.backend,
             "kernel": place.kernel or None,
             "change": change.value,
-            "status": [record.status if record else None for record in (record_a, record_b)],
-            "reason": [record.reason if record else None for record in (record_a, record_b)],
-            "max_abs": _distance(run_a, record_a, run_b, record_b) if other else None,
+            "status": [record.status if record else None for record in (a, b)],
+            "reason": [record.reason if record else None for record in (a, b)],
+            "max_abs": distance,
         }
+        for place, (change, a, b), distance in zip(places, found, far, strict=True)
+    ]
 
 
-_WORST_FIRST = (Change.VALUES, Change.STATUS, Change.INHERITED, Change.ONLY_A, Change.ONLY_B, Change.EQUAL)
+def _compared(a: Records, b: Records) -> Found:
+    """What two runs say of one place."""
+    found = [_pair(Change.VALUES, a[inputs], b[inputs]) for inputs in a if inputs in b]
+    only_a = [record for inputs, record in a.items() if inputs not in b]
+    only_b = [record for inputs, record in b.items() if inputs not in a]
+    if only_a and only_b:
+        found.append(_pair(Change.INHERITED, only_a[-1], only_b[-1]))
+    elif not found:
+        found.append((Change.ONLY_A, only_a[-1], None) if only_a else (Change.ONLY_B, None, only_b[-1]))
+    return min(found, key=lambda one: _WORST_FIRST.index(one[0]))
 
-Found: TypeAlias = tuple[Change, RunRecord | None, RunRecord | None]
 
-
-def _places(run: Run) -> dict[Place, dict[tuple[str, ...], RunRecord]]:
-    """The records of a run by place, and there by the digests of the inputs, the latest last."""
-    places: dict[Place, dict[tuple[str, ...], RunRecord]] = {}
+def _places(run: Run) -> dict[Place, Records]:
+    """The records of a run by place."""
+    places: dict[Place, Records] = {}
     for record in run.records():
         place = Place(record.case, record.node, record.backend, record.kernel)
         places.setdefault(place, {})[tuple(record.inputs)] = record
@@ -129,16 +123,6 @@ def _pair(if_other: Change, a: RunRecord, b: RunRecord) -> Found:
         # A run that broke has no outputs: that is a change of status, not of values.
         return (if_other if a.outputs and b.outputs else Change.STATUS), a, b
     return (Change.EQUAL if a.status == b.status else Change.STATUS), a, b
-
-
-def _distance(run_a: Run, a: RunRecord | None, run_b: Run, b: RunRecord | None) -> float | None:
-    """Largest absolute difference over the outputs; None where they cannot be subtracted."""
-    if a is None or b is None or [(o.dtype, o.shape) for o in a.outputs] != [(o.dtype, o.shape) for o in b.outputs]:
-        return None
-    if any(output.digest is None for output in (*a.outputs, *b.outputs)):
-        return None
-    pairs = [(run_a.array(x), run_b.array(y)) for x, y in zip(a.outputs, b.outputs, strict=True)]
-    return max(max_abs(x, y) for x, y in pairs)
 
 
 def _lines(changes: list[dict[str, Any]], counts: Counter[str]) -> Iterator[str]:
