@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.compare import chunks
-from tapml_tui.compare.noise import HIDDEN, Law, Noise, Tolerance, noise_of
+from tapml_tui.compare.noise import HIDDEN, Known, Law, Noise, Tolerance, noise_of
 from tapml_tui.compare.overrides import Override
 from tapml_tui.compare.precision import coarser, precision
 from tapml_tui.compare.result import Comparison
@@ -33,7 +33,7 @@ def compare(
     steps: bool = True,
     chained: bool = False,
     rms: float | None = None,
-    straying: npt.NDArray[Any] | None = None,
+    known: Known | None = None,
     mixed_dtypes: bool = False,
     inherited_nan: bool = False,
     override: Override | None = None,
@@ -53,7 +53,7 @@ def compare(
         steps: Whether there is a place in it to round to a narrow type. See `noise.noise_of`.
         chained: Whether `floor` is that of the whole model up to here.
         rms: Root mean square of the finite elements of `reference`, where it is known: it saves a pass.
-        straying: How far the sum behind each element may stray, where that is known (`sums.straying`).
+        known: What the inputs tell of each element, where they are at hand.
         mixed_dtypes: Whether another dtype is fine; the ULP is then that of the coarser one.
         inherited_nan: Whether a NaN in both is fine: the reference was computed from the same
             inputs, so that nobody here is to blame for it.
@@ -95,8 +95,8 @@ def compare(
         )
         if override is not None and override.times is not None:
             noise = replace(noise, times=override.times)
-        if straying is not None:
-            limits = noise.knowing(np.abs(reference.astype(np.float64)), straying)
+        if known is not None:
+            limits = noise.knowing(reference, known)
         law = noise
     result = _tallied(reference, actual, Tally(law, inherited_nan, limits))
     at = abs(result.worst_values[0]) if result.worst_values is not None else size

@@ -37,7 +37,8 @@ What is rounded, or given by a function, is r itself, or an intermediate that hi
 (a bias, a shift). With x and y independent and r given, x has a deviation of at most half of that of r, so that
 four deviations of it are `HIDDEN` times the rms of the reference.
 
-Where the products behind each element are at hand and few, M is known better than by these averages: see `sums`.
+Where the inputs of a sum of products, or of attention, are at hand, both sides are known better than by these averages:
+see `Known`, `sums` and `attention`.
 
 Chained, D is measured against a replay of the whole model, and every kernel upstream may err by another
 constant than the source's: all of it is multiplied by `CHAINED`.
@@ -48,12 +49,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.precision import Precision, precision
+from tapml_tui.compare.precision import Precision, half_ulp, precision
 from trace_format.model import Floor
 
 Floats: TypeAlias = npt.NDArray[Any]
@@ -119,6 +120,23 @@ tell where the source happened to land: gelu(-6) is exactly 0 in many libraries,
 HIDDEN = 2.0
 
 FLOAT32 = Precision(23, 2.0**-150)
+
+
+class Known(NamedTuple):
+    """What the inputs of an operator tell of each element of its output, in the unit of the value.
+
+    The source then errs by what it does: by the smaller of h(r) + D(r) and |r - truth|. The target rounds what it
+    has, which is at most |r| and all that both may err, and so may be coarser than r where a power of two lies
+    between. M is `straying`; where the source strays k times as far beyond its last rounding, it rounds more often
+    than once, and the target may do so everywhere: k times `straying`, as far as D(r) goes.
+
+    Attributes:
+        straying: How far healthy arithmetic may stray before its last rounding; infinite where nobody knows.
+        truth: The result without any rounding; None where float64 is no better than the value.
+    """
+
+    straying: Floats
+    truth: Floats | None
 
 
 class Law(ABC):
@@ -224,15 +242,25 @@ class Noise(Law):
             out *= self.times
         return out
 
-    def knowing(self, magnitude: Floats, straying: Floats) -> Floats:
-        """The allowances where M is known for each element: `straying`, or what the source errs; both as float64."""
-        ulp = self.unit.ulp(magnitude, np.empty_like(magnitude))
-        beyond = np.full_like(ulp, self.absolute)
+    def knowing(self, reference: Floats, known: Known) -> Floats:
+        """The allowance of each element of which so much is known, as float64."""
+        value = reference.astype(np.float64)
+        half = half_ulp(np.abs(value), self.unit)
+        straying = known.straying
         with np.errstate(all="ignore"):
+            beyond = np.full_like(half, self.absolute)
             if math.isfinite(self.ulps):
-                np.minimum(beyond, self.ulps * ulp, out=beyond)
-            allowed = self.times * np.maximum(ulp + beyond + np.maximum(beyond, straying), self.smallest)
-        return np.where(np.isfinite(allowed), allowed, math.inf)
+                np.minimum(beyond, 2 * self.ulps * half, out=beyond)
+            source, more = half + beyond, beyond
+            if known.truth is not None:
+                astray = np.abs(value - known.truth)
+                source = np.fmin(source, astray)
+                further = (astray - half) / straying
+                more = np.fmin(beyond, np.max(further, where=np.isfinite(further), initial=0.0) * straying)
+            straying = np.maximum(straying, more)
+            last = half_ulp(np.abs(value) + source + straying, self.unit)
+            allowed = self.times * np.maximum(source + straying + last, self.smallest)
+        return np.where(np.isfinite(allowed), allowed, self.allowance(np.abs(value)))
 
     @property
     def steepness(self) -> float:

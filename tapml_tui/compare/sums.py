@@ -11,9 +11,10 @@ whole sum s, and strays from that like a Brownian bridge: the mean of its square
 q = sum of p**2. The energy of a bridge has the tail exp(-pi**2 x / 2) (its largest eigenvalue is 1 / pi**2), of
 which an error that is normal for a given path gets the tail exp(-pi d) in units of sqrt(q).
 
-Types narrower than float32 may round one partial sum to the dtype: one of those two orders, or the sum of any half of
-the terms, which is s / 2 with a deviation of sqrt(q) / 2. Four of them are `HIDDEN` times sqrt(q). Of these sums s and
-q are enough, which are products of matrices.
+Types narrower than float32 may round one partial sum to the dtype. In any order, that of a part x of the terms is x s,
+with a deviation of sqrt(x (1 - x) q): four of them more are at most |s| / 2 + hypot(|s| / 2, `HIDDEN` sqrt(q)). No
+partial sum is more than that of all positive terms, or of all negative ones, which counts where few terms are large.
+Of these s, q and the sum of |p| are enough, which are products of matrices.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.noise import FLOAT32, HIDDEN, ROUNDING
-from tapml_tui.compare.precision import Precision
+from tapml_tui.compare.noise import FLOAT32, HIDDEN, ROUNDING, Known
+from tapml_tui.compare.precision import Precision, half_ulp
 
 Array = npt.NDArray[Any]
 
@@ -46,8 +47,8 @@ _TOGETHER = 1 << 17
 """So many at a time, or those of one element: 5 MB."""
 
 
-def straying(left: Array, right: Array, unit: Precision) -> Array | None:
-    """How far each sum over the last dimension of left[..., i, :] * right[..., j, :] may stray.
+def known(left: Array, right: Array, unit: Precision) -> Known | None:
+    """Each sum over the last dimension of left[..., i, :] * right[..., j, :], and how far it may stray.
 
     Args:
         left: [..., rows, terms]; any float dtype.
@@ -55,8 +56,8 @@ def straying(left: Array, right: Array, unit: Precision) -> Array | None:
         unit: The dtype of the result.
 
     Returns:
-        float64 [..., rows, columns], in the unit of the sums; infinite where something is not finite. None where that
-        would be too many products, none, or the shapes do not fit.
+        float64 [..., rows, columns]; straying is infinite where something is not finite. None where that would be too
+        many products, none, or the shapes do not fit.
     """
     if left.ndim < 2 or right.ndim < 2 or left.shape[-1] != right.shape[-1]:
         return None
@@ -65,39 +66,53 @@ def straying(left: Array, right: Array, unit: Precision) -> Array | None:
     except ValueError:
         return None
     (rows, terms), columns = left.shape[-2:], right.shape[-2]
-    result = np.empty((*outer, rows, columns))
+    sums = np.empty((*outer, rows, columns))
+    result = np.empty_like(sums)
     if not 0 < result.size * terms <= MOST_TERMS:
         matrices = result.size * terms <= MOST_MULTIPLIED and max(left.size, right.size) <= MOST_SQUARES
-        return _halved(left, right, unit) if matrices and result.size and _narrow(unit) else None
+        return _halved(left, right, unit) if matrices and result.size and narrow(unit) else None
     left, right = np.broadcast_to(left, (*outer, rows, terms)), np.broadcast_to(right, (*outer, columns, terms))
     wide = max(1, min(columns, _TOGETHER // terms))
     tall = max(1, _TOGETHER // (terms * wide))
     for place in np.ndindex(outer):
-        above, beside, found = left[place], right[place], result[place]
+        above, beside, total, found = left[place], right[place], sums[place], result[place]
         for row, column in product(range(0, rows, tall), range(0, columns, wide)):
             down, across = slice(row, row + tall), slice(column, column + wide)
             with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
                 products = above[down, None].astype(np.float64) * beside[across].astype(np.float64)
-            found[down, across] = _stray(products, RISK / result.size, unit)
-    return np.where(np.isfinite(result), result, math.inf)
+            total[down, across], found[down, across] = _stray(products, RISK / result.size, unit)
+    return Known(np.where(np.isfinite(result), result, math.inf), None if unit.wide else sums)
 
 
-def _narrow(unit: Precision) -> bool:
+def narrow(unit: Precision) -> bool:
+    """Whether it is computed in a wider type."""
     return unit.fraction_bits < FLOAT32.fraction_bits
 
 
-def _halved(left: Array, right: Array, unit: Precision) -> Array:
-    """What one rounding of the sum of half of the terms can make, by sums and sums of squares."""
+def partial_sums(total: Array, squares: Array, sizes: Array) -> tuple[Array, Array]:
+    """How large any partial sum is likely to be, and surely, of sums of which these are known: s, q and sum |p|."""
+    total = np.abs(total)
+    return total / 2 + np.hypot(total / 2, HIDDEN * np.sqrt(squares)), (sizes + total) / 2
+
+
+def _rounded_once(total: Array, squares: Array, sizes: Array, unit: Precision) -> Array:
+    likely, surely = partial_sums(total, squares, sizes)
+    return np.asarray(np.minimum(unit.roundoff * likely, half_ulp(surely, unit)))
+
+
+def _halved(left: Array, right: Array, unit: Precision) -> Known:
+    """The same of one rounding on the way alone; float32 is exact enough."""
     with np.errstate(all="ignore"):
         rows, columns = left.astype(np.float32), right.astype(np.float32).swapaxes(-1, -2)
-        total = np.abs(np.matmul(rows, columns)).astype(np.float64)
-        squares = np.matmul(np.square(rows), np.square(columns)).astype(np.float64)
-        result = unit.roundoff * (total / 2 + HIDDEN * np.sqrt(squares))
-    return np.where(np.isfinite(result), result, math.inf)
+        total, squares, sizes = (
+            np.matmul(each(rows), each(columns)).astype(np.float64) for each in (np.positive, np.square, np.abs)
+        )
+        result = _rounded_once(total, squares, sizes, unit)
+    return Known(np.where(np.isfinite(result), result, math.inf), total)
 
 
-def _stray(terms: Array, rare: float, unit: Precision) -> Array:
-    """Of sums over the last dimension: each is beyond with a probability of `rare` at most."""
+def _stray(terms: Array, rare: float, unit: Precision) -> tuple[Array, Array]:
+    """Sums over the last dimension, and how far they stray: each is beyond with a probability of `rare` at most."""
     compute = unit if unit.fraction_bits > FLOAT32.fraction_bits else FLOAT32
     normal = math.sqrt(2 * math.log(2 / rare))  # P(|x| > t) < 2 exp(-t**2 / 2)
     with np.errstate(all="ignore"):
@@ -109,8 +124,8 @@ def _stray(terms: Array, rare: float, unit: Precision) -> Array:
         bridge = math.log(1 / rare) / math.pi * np.sqrt(squares)
         shuffled = math.sqrt(terms.shape[-1]) * np.hypot(bridge, normal / math.sqrt(3) * total)
         result: Array = ROUNDING * compute.roundoff * np.maximum(shuffled, normal * np.sqrt(energy))
-        if _narrow(unit):
+        if narrow(unit):
+            result = np.maximum(result, _rounded_once(total, squares, np.abs(terms).sum(axis=-1), unit))
             partial = np.maximum(np.abs(onward).max(axis=-1), np.abs(backward).max(axis=-1))
-            partial = np.maximum(partial, np.abs(total) / 2 + HIDDEN * np.sqrt(squares))
-            result = np.maximum(result, unit.roundoff * partial)
-    return result
+            result = np.maximum(result, half_ulp(partial, unit))
+    return total, result

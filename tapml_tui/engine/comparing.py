@@ -19,7 +19,7 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
-from tapml_tui.engine.factors import straying_of
+from tapml_tui.engine.factors import known_of
 from tapml_tui.engine.liveness import Liveness, Unread
 from tapml_tui.engine.operator_facts import Choice, choice_of
 from tapml_tui.engine.promises import keeps
@@ -284,8 +284,11 @@ def _closer(
     judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None]
 ) -> partial[Comparison]:
     """The judge of an output that is not the same: by what is known of each of its elements."""
-    strays = straying_of(binding, inputs, arrays[0]) if judge(arrays).max_abs > 0 else None
-    return judge if strays is None else partial(judge, straying=strays)
+    if not judge(arrays).max_abs > 0:
+        return judge
+    loaded = [load(stored) if stored is not None else None for stored in inputs]
+    known = known_of(binding.unit.calls[0], loaded, arrays[0])
+    return judge if known is None else partial(judge, known=known)
 
 
 SQUARES_OVERFLOW = 2.0**63

@@ -1,41 +1,159 @@
-"""The sums of products behind an output that is small enough to look at each of them."""
+"""What the inputs of a node tell of its output, where they are few enough to look at all that is multiplied."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, UnitInput
-from tapml_tui.compare.precision import precision
-from tapml_tui.compare.sums import straying
-from tapml_tui.engine.units import Binding
-from tapml_tui.engine.values import Stored, load
+from tapml_tui.compare import attention, convolution, sums
+from tapml_tui.compare.noise import Known
+from tapml_tui.compare.precision import Precision, precision
 
-_FIRST = {"linear": 0, "mm": 0, "bmm": 0, "matmul": 0, "addmm": 1, "baddbmm": 1}
-"""Which argument is the first factor; the second one follows. All but linear take that transposed."""
+_Array: TypeAlias = npt.NDArray[Any]
 
 
-def straying_of(binding: Binding, inputs: Sequence[Stored | None], reference: np.ndarray) -> np.ndarray | None:
-    """How far each sum of products of these inputs may stray from `reference`.
+def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array) -> Known | None:
+    """What the inputs of a call tell of each element of `reference`.
 
-    None for what is no such sum, and for a large one.
+    None for operators that are not named here, for a call with arguments that these do not take, where an input is
+    not at hand, and where it would be too much.
     """
-    unit, factors = precision(reference.dtype), _factors(binding.unit.calls[0])
-    if unit is None or factors is None:
+    operator, unit = _OPERATORS.get((*call.op.split(".", 2), "", "")[1]), precision(reference.dtype)
+    if operator is None or unit is None or reference.dtype.kind == "c":
         return None
-    rows, columns = (load(one) if one is not None else None for one in (inputs[at] for at in factors))
-    if rows is None or columns is None or rows.ndim < 2 or columns.ndim < 2:
+    taken = [a.index for a in (*call.args, *(a for _, a in call.kwargs)) if isinstance(a, UnitInput)]
+    if any(inputs[at] is None for at in taken):
         return None
-    transposed = ".linear." not in binding.unit.calls[0].op
-    strays = straying(rows, columns.swapaxes(-1, -2) if transposed else columns, unit)
-    return strays if strays is None or strays.shape == reference.shape else None
+
+    def argument(given: object) -> object:
+        return inputs[given.index] if isinstance(given, UnitInput) else given
+
+    try:
+        named = {name: argument(given) for name, given in call.kwargs}
+        bound = inspect.signature(operator).bind(unit, *map(argument, call.args), **named)
+    except TypeError:
+        return None
+    known: Known | None = operator(*bound.args, **bound.kwargs)
+    fits = known is not None and all(one is None or one.shape == reference.shape for one in known)
+    return known if fits else None
 
 
-def _factors(call: Call) -> tuple[int, int] | None:
-    """Which inputs of the unit are multiplied; None where something else is done, also to the sums (`alpha`)."""
-    first = _FIRST.get((*call.op.split(".", 2), "", "")[1])
-    if first is None or call.kwargs or len(call.args) < first + 2:
+# A trace may call an operator with anything.
+
+
+def _linear(unit: Precision, x: Any, weight: Any, bias: Any = None) -> Known | None:
+    return _biased(sums.known(x, weight, unit), bias) if _tensors(x, weight) else None
+
+
+def _matmul(unit: Precision, left: Any, right: Any) -> Known | None:
+    return sums.known(left, right.swapaxes(-1, -2), unit) if _tensors(left, right) and right.ndim > 1 else None
+
+
+def _addmm(unit: Precision, bias: Any, left: Any, right: Any) -> Known | None:
+    return _biased(_matmul(unit, left, right), bias)
+
+
+def _convolution(  # noqa: PLR0917  # the operator's own arguments, as of the next two
+    unit: Precision,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> Known | None:
+    if not _tensors(x, weight) or x.ndim != weight.ndim or x.ndim < 3:
         return None
-    left, right = call.args[first : first + 2]
-    return (left.index, right.index) if isinstance(left, UnitInput) and isinstance(right, UnitInput) else None
+    steps, edges, gaps = (_per_dimension(one, x.ndim - 2) for one in (stride, padding, dilation))
+    if not (steps and edges and gaps and isinstance(groups, int) and min(*steps, *gaps, groups) > 0):
+        return None
+    known = convolution.known(x, weight, convolution.Geometry(steps, edges, gaps, groups), unit)
+    return _biased(known, bias.reshape(-1, *(1 for _ in steps)) if _tensors(bias) else bias)
+
+
+def _any_convolution(  # noqa: PLR0917
+    unit: Precision,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: Any,
+    _: Any,
+    groups: Any,
+) -> Known | None:
+    return None if transposed else _convolution(unit, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _attention(  # noqa: PLR0917
+    unit: Precision,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: Any = 0.0,
+    is_causal: Any = False,
+    *,
+    scale: Any = None,
+    enable_gqa: Any = False,
+) -> Known | None:
+    if not _tensors(query, key, value) or dropout_p != 0.0 or query.ndim < 2 or not query.size:
+        return None
+    if attn_mask is not None and not _tensors(attn_mask):
+        return None
+    if is_causal:
+        rows, columns = query.shape[-2], key.shape[-2] if key.ndim > 1 else 0
+        if attn_mask is not None or rows * columns > attention.MOST_SCORES:
+            return None
+        attn_mask = np.tri(rows, columns, dtype=bool)
+    if enable_gqa and query.ndim == key.ndim == value.ndim > 2:  # several heads share their keys and values
+        each = query.shape[-3] // max(1, key.shape[-3])
+        if each * max(key.size, value.size) > sums.MOST_SQUARES:
+            return None
+        key, value = (np.repeat(one, each, axis=-3) for one in (key, value))
+    by = scale if isinstance(scale, int | float) else 1.0 / math.sqrt(query.shape[-1])
+    return attention.known(query, key, value, unit, mask=attn_mask, scale=by)
+
+
+def _tensors(*arguments: object) -> bool:
+    return all(isinstance(argument, np.ndarray) for argument in arguments)
+
+
+def _per_dimension(given: object, count: int) -> tuple[int, ...]:
+    """An argument of a convolution for each dimension of an image; () if it is none."""
+    sizes = given if isinstance(given, tuple) else (given,)
+    each = tuple(size for size in sizes if isinstance(size, int) and size >= 0)
+    return () if len(each) != len(sizes) else each * count if len(each) == 1 else each if len(each) == count else ()
+
+
+def _biased(known: Known | None, bias: Any) -> Known | None:
+    """With something added to the sums."""
+    if bias is None or known is None or known.truth is None:
+        return known
+    try:
+        return known._replace(truth=known.truth + bias.astype(np.float64)) if _tensors(bias) else None
+    except ValueError:
+        return None
+
+
+_OPERATORS: dict[str, Callable[..., Known | None]] = {
+    "linear": _linear,
+    "mm": _matmul,
+    "bmm": _matmul,
+    "matmul": _matmul,
+    "addmm": _addmm,
+    "baddbmm": _addmm,
+    "conv1d": _convolution,
+    "conv2d": _convolution,
+    "conv3d": _convolution,
+    "convolution": _any_convolution,
+    "scaled_dot_product_attention": _attention,
+}

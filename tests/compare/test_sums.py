@@ -8,9 +8,9 @@ import pytest
 
 from tapml_tui.compare import compare
 from tapml_tui.compare.metrics import measure
-from tapml_tui.compare.noise import FLOAT32
+from tapml_tui.compare.noise import FLOAT32, Known
 from tapml_tui.compare.precision import precision
-from tapml_tui.compare.sums import MOST_TERMS, straying
+from tapml_tui.compare.sums import MOST_TERMS, known
 from tests.compare.test_noise import ORDERS, again, generator
 from trace_format.model import Floor
 
@@ -26,7 +26,7 @@ def products(n: int, *, falling: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("n", [2, 16, 64, 1024])
 def test_no_order_strays_further(n: int, falling: bool) -> None:
     x, w = products(n, falling=falling)
-    allowed = straying(x, w, FLOAT32)
+    allowed = known(x, w, FLOAT32).straying
     assert allowed is not None and allowed.shape == (16, 24)
     exact = x.astype(np.float64) @ w.T.astype(np.float64)
     terms = x[:, None] * w[None]
@@ -45,7 +45,7 @@ def test_half_of_a_sum_may_be_rounded_to_a_half_type(n: int, dtype: np.dtype) ->
     x, w = (factor.astype(dtype) for factor in products(n, falling=False))
     unit = precision(np.dtype(dtype))
     assert unit is not None
-    allowed = straying(x, w, unit)
+    allowed = known(x, w, unit).straying
     exact = x.astype(np.float64) @ w.T.astype(np.float64)
     terms = x.astype(np.float32)[:, None] * w.astype(np.float32)[None]
     for order in (slice(None), slice(None, None, -1), generator("halves").permutation(n)):
@@ -64,14 +64,14 @@ def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
     source, other = exact.astype(np.float32), ORDERS[0](terms) + bias
     half = float(np.spacing(np.abs(source)).max()) / 2
     facts = {"floor": Floor(half, half / 2, "float64", 0.5, 0.0), "terms": 64.0, "functions": False}
-    allowed = straying(x, w * np.float32(2.0**-7), FLOAT32)
+    allowed = known(x, w * np.float32(2.0**-7), FLOAT32).straying
     wrong = source + np.float32(4 * half)
     assert compare(source, wrong, **facts).passed
-    judged = compare(source, wrong, straying=allowed, **facts)
+    judged = compare(source, wrong, known=Known(allowed, None), **facts)
     assert not judged.passed and judged.outside == source.size
     again_by_magnitudes = measure(source, wrong, judged.law)
     assert again_by_magnitudes.factor == pytest.approx(judged.factor) and again_by_magnitudes.outside > 0
-    assert compare(source, other, straying=allowed, **facts).passed
+    assert compare(source, other, known=Known(allowed, None), **facts).passed
 
 
 def test_a_row_of_larger_sums_than_others_may_err_more() -> None:
@@ -85,32 +85,32 @@ def test_a_row_of_larger_sums_than_others_may_err_more() -> None:
         (again(halves[0], np.float16) + halves[1]).astype(np.float16),
     )
     facts = {"terms": 64.0, "functions": False, "floor": Floor(0.0, 0.0, "float64", 0.5, 0.0)}
-    known = compare(source, other, straying=straying(x, w, precision(source.dtype)), **facts)
-    assert known.passed and measure(source, other, known.law).outside == 0
+    judged = compare(source, other, known=known(x, w, precision(source.dtype)), **facts)
+    assert judged.passed and measure(source, other, judged.law).outside == 0
 
 
 def test_matrices_are_enough_for_types_that_round_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     x, w = (factor.astype(np.float16) for factor in products(384, falling=False))
     unit = precision(x.dtype)
-    fine = straying(x, w, unit)
+    fine = known(x, w, unit).straying
     monkeypatch.setattr("tapml_tui.compare.sums.MOST_TERMS", 1)
-    coarse = straying(x, w, unit)
+    coarse = known(x, w, unit).straying
     assert (coarse <= fine * (1 + 1e-6)).all() and (coarse > 0.3 * fine).all()
-    assert straying(x, w, FLOAT32) is None
+    assert known(x, w, FLOAT32) is None
     monkeypatch.setattr("tapml_tui.compare.sums.MOST_SQUARES", 1)
-    assert straying(x, w, unit) is None
+    assert known(x, w, unit) is None
 
 
 def test_what_is_not_known_limits_nothing() -> None:
     x, w = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
-    assert straying(x, w[:, :3], FLOAT32) is None
-    assert straying(x[0], w, FLOAT32) is None
-    assert straying(np.ones((5, 2, 4), np.float32), np.ones((4, 3, 4), np.float32), FLOAT32) is None
-    assert straying(x[:0], w, FLOAT32) is None
+    assert known(x, w[:, :3], FLOAT32) is None
+    assert known(x[0], w, FLOAT32) is None
+    assert known(np.ones((5, 2, 4), np.float32), np.ones((4, 3, 4), np.float32), FLOAT32) is None
+    assert known(x[:0], w, FLOAT32) is None
     wide = np.broadcast_to(np.float32(1), (MOST_TERMS // 4, 8))
-    assert straying(wide, w.repeat(2, axis=1), FLOAT32) is None
+    assert known(wide, w.repeat(2, axis=1), FLOAT32) is None
     x[1, 2] = np.inf
-    limits = straying(x, w, FLOAT32)
+    limits = known(x, w, FLOAT32).straying
     assert limits is not None and np.isinf(limits[1]).all() and np.isfinite(limits[0]).all()
 
 
@@ -119,5 +119,5 @@ def test_elements_that_are_not_finite_leave_the_others_judged() -> None:
     actual = np.array([1.0, np.nan, 1.0001, np.inf], np.float32)
     facts = {"terms": 64.0, "functions": False, "inherited_nan": True, "rms": 1.0}
     strays = np.full(4, 1e-7)
-    assert compare(reference, actual, straying=strays, **facts).worst == (2,)
-    assert compare(reference, reference, straying=strays, **facts).passed
+    assert compare(reference, actual, known=Known(strays, None), **facts).worst == (2,)
+    assert compare(reference, reference, known=Known(strays, None), **facts).passed

@@ -1,4 +1,4 @@
-"""Which products a small output sums, by what was recorded."""
+"""What the recorded inputs tell of a small output."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from tapml_tui.backends.protocol import Call, UnitInput
 from tapml_tui.compare.chunks import rms
 from tapml_tui.compare.noise import FLOAT32, noise_of
-from tapml_tui.compare.sums import straying
+from tapml_tui.compare.sums import known
 from tapml_tui.engine.commands import Mode, RunNodes
-from tapml_tui.engine.factors import straying_of
+from tapml_tui.engine.factors import known_of
 from tapml_tui.engine.units import Binding, bind
 from tapml_tui.engine.values import References
+from tests import sampling
 from tests.engine.numpy_backend import Arrays
 from tests.engine.toys import Driver, Toy
 from trace_format.model import Floor, InputRef, NodeRef, Value
@@ -30,15 +33,16 @@ def test_products_of_the_recorded_inputs_are_known(tmp_path: Path) -> None:
             binding = bind(trace, 0, node)
             value = references.array(trace.value(0, NodeRef(node, 0)))
             assert isinstance(binding, Binding) and value is not None
-            found.append(straying_of(binding, [references.get(0, ref) for ref in binding.operands], value))
+            inputs = [references.array(references.value(0, ref)) for ref in binding.operands]
+            found.append(known_of(binding.unit.calls[0], inputs, value))
         first, second, third = found
         x, y = (references.array(trace.value(0, InputRef(i))) for i in range(2))
         assert x is not None and y is not None
-        np.testing.assert_array_equal(first, straying(x, y.T, FLOAT32))
+        np.testing.assert_array_equal(first, known(x, y.T, FLOAT32))
         assert second is None
         h = references.array(trace.value(0, NodeRef(0, 0)))
         assert h is not None
-        np.testing.assert_array_equal(third, straying(h, h.T, FLOAT32))
+        np.testing.assert_array_equal(third, known(h, h.T, FLOAT32))
 
 
 def as_exact_as_can_be(ref: NodeRef, value: Value) -> Value:
@@ -53,18 +57,18 @@ def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:
         trace = driver.engine.trace
         binding, reference = bind(trace, 0, 0), driver.engine.reference(0, 0)
         assert isinstance(binding, Binding) and reference is not None
-        recorded = [References(trace).get(0, ref) for ref in binding.operands]
-        strays = straying_of(binding, recorded, reference)
-        assert strays is not None
-        ulp = np.spacing(np.abs(reference))
+        references = References(trace)
+        inputs = [references.array(references.value(0, ref)) for ref in binding.operands]
+        found = known_of(binding.unit.calls[0], inputs, reference)
+        assert found is not None
         rule = noise_of(reference.dtype, binding.values[0].isolated, rms(reference), terms=8.0, functions=False)
-        usual = rule.allowance(np.abs(reference.astype(np.float64)))
-        at = np.unravel_index((usual / (strays + ulp)).argmax(), reference.shape)
-        assert usual[at] > 1.5 * (strays[at] + ulp[at])
+        usual, allowed = rule.allowance(np.abs(reference.astype(np.float64))), rule.knowing(reference, found)
+        at = np.unravel_index((usual / allowed).argmax(), reference.shape)
+        assert usual[at] > 1.5 * allowed[at]
 
         def off(right: Arrays) -> Arrays:
             wrong = right[0].copy()
-            wrong[at] += 1.3 * (strays[at] + ulp[at])
+            wrong[at] += 1.3 * allowed[at]
             return (wrong,)
 
         driver.target.faults["/aten.matmul.default#0"] = off
@@ -72,3 +76,95 @@ def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:
         result = driver.engine.result(0)
         assert result is not None and result.status == "failed" and 1.0 < result.factor < 2.0
         assert result.outputs[0].comparison.worst == at and result.outputs[0].comparison.outside == 1
+
+
+CALLS = {
+    "linear": ([(2, 3, 8), (5, 8), (5,)], (), {}),
+    "addmm": ([(5,), (3, 8), (8, 5)], (), {}),
+    "baddbmm": ([(2, 3, 5), (2, 3, 8), (2, 8, 5)], (), {}),
+    "bmm": ([(2, 3, 8), (2, 8, 5)], (), {}),
+    "matmul": ([(2, 1, 3, 8), (4, 8, 5)], (), {}),
+    "conv1d": ([(2, 4, 9), (6, 2, 3), (6,)], ((2,), (1,), (2,), 2), {}),
+    "conv2d": ([(2, 4, 9, 8), (6, 4, 3, 2)], (None, (2, 1), (0, 1), (1, 3)), {}),
+    "conv2d grouped": ([(2, 4, 9, 8), (8, 1, 3, 3), (8,)], ((1, 1), (1, 1), (1, 1), 4), {}),
+    "conv3d": ([(1, 2, 4, 5, 6), (3, 2, 2, 2, 2), (3,)], ((1, 2, 1),), {}),
+    "convolution": ([(2, 4, 9, 8), (6, 2, 3, 2), (6,)], ((2, 1), (1, 1), (1, 1), False, (0, 0), 2), {}),
+    "scaled_dot_product_attention": ([(2, 3, 5, 8), (2, 3, 6, 8), (2, 3, 6, 4)], (), {}),
+    "scaled_dot_product_attention masked": ([(2, 3, 5, 8), (2, 3, 6, 8), (2, 3, 6, 4), (2, 1, 5, 6)], (), {}),
+    "scaled_dot_product_attention causal": ([(3, 5, 8), (3, 6, 8), (3, 6, 4)], (None, 0.0, True), {"scale": 0.7}),
+    "scaled_dot_product_attention grouped": (
+        [(1, 6, 5, 8), (1, 2, 6, 8), (1, 2, 6, 4)],
+        (None, 0.0, False),
+        {"enable_gqa": True},
+    ),
+}
+
+
+def arguments(name: str, dtype: str) -> tuple[str, list[Arrays], tuple[object, ...], dict[str, object]]:
+    shapes, more, named = CALLS[name]
+    random = np.random.default_rng(sampling.rng(name).getrandbits(64))
+    return name.partition(" ")[0], [random.normal(size=shape).astype(dtype) for shape in shapes], more, named
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", CALLS)
+def test_the_truth_is_what_torch_computes_in_float64(name: str) -> None:
+    import torch
+
+    operator, inputs, more, named = arguments(name, "float16")
+    exact = [torch.tensor(one.astype(np.float64)) for one in inputs]
+    expected = getattr(torch.ops.aten, operator)(*exact, *more, **named).numpy()
+    call = Call(f"aten.{operator}.default", (*map(UnitInput, range(len(inputs))), *more), tuple(named.items()))
+    known = known_of(call, inputs, expected.astype(np.float16))
+    assert known is not None and known.truth is not None
+    np.testing.assert_allclose(known.truth, expected, rtol=1e-9, atol=1e-9)
+    assert (known.straying > 0).all() and known.straying.max() < 8 * 2.0**-11 * np.abs(expected).max()
+
+
+LEFT = {
+    "tanh": (8, 8),
+    "addmm": (3, 5),
+    "linear": (3, 5),
+    "conv2d": (2, 6, 7, 7),
+    "convolution": (2, 6, 11, 9),
+    "scaled_dot_product_attention": (2, 5, 4),
+}
+
+
+@pytest.mark.parametrize(
+    ("operator", "shapes", "more", "named"),
+    [
+        ("tanh", [(8, 8)], (), {}),
+        ("addmm", [(5,), (3, 8), (8, 5)], (), {"beta": 2}),
+        ("linear", [(3, 8), (5, 8), (4,)], (), {}),
+        ("linear", [(3, 8), (5, 8)], (7.0,), {}),
+        ("linear", [(3, 8)], (1.0,), {}),
+        ("conv2d", [(2, 4, 9, 8), (6, 2, 3, 2)], (None, (0, 1)), {}),
+        ("conv2d", [(2, 4, 9, 8), (6, 4, 3, 2)], (None, "same"), {}),
+        ("conv2d", [(2, 4, 9, 8), (6, 4, 3, 2)], (None, (1, 1), (1 << 40, 0)), {}),
+        ("conv2d", [(2, 4, 9, 8), (6, 4, 3, 2)], (None, (1, 1), (-9, 0)), {}),
+        ("conv2d", [(4, 9, 8), (6, 4, 3, 2)], (), {}),
+        ("convolution", [(2, 4, 9, 8), (4, 6, 3, 2)], (None, (1, 1), (0, 0), (1, 1), True, (0, 0), 1), {}),
+        ("scaled_dot_product_attention", [(2, 5, 8), (2, 6, 8), (2, 6, 4), (3, 5, 6)], (), {}),
+        ("scaled_dot_product_attention", [(2, 5, 8), (2, 6, 7), (2, 6, 4)], (), {}),
+        ("scaled_dot_product_attention", [(2, 5, 8), (2, 6, 8), (2, 6, 4)], (None, 0.1), {}),
+        ("scaled_dot_product_attention", [(4, 5, 8), (0, 6, 8), (0, 6, 4)], (None, 0.0, False), {"enable_gqa": True}),
+    ],
+)
+def test_what_is_not_known_is_left_to_the_law(
+    operator: str, shapes: list[tuple[int, ...]], more: tuple[object, ...], named: dict[str, object]
+) -> None:
+    inputs = [np.ones(shape, np.float16) for shape in shapes]
+    call = Call(f"aten.{operator}.default", (*map(UnitInput, range(len(inputs))), *more), tuple(named.items()))
+    assert known_of(call, inputs, np.ones(LEFT[operator], np.float16)) is None
+
+
+def test_nor_is_anything_known_of_what_was_not_fetched_or_is_of_another_shape() -> None:
+    call = Call("aten.linear.default", (UnitInput(0), UnitInput(1)))
+    inputs = [np.ones((3, 8), np.float16), np.ones((5, 8), np.float16)]
+    reference = np.ones((3, 5), np.float16)
+    assert known_of(call, inputs, reference) is not None
+    assert known_of(call, [inputs[0], None], reference) is None
+    assert known_of(call, inputs, reference[:2]) is None
+    assert known_of(call, inputs, reference.astype(np.complex64)) is None
+    assert known_of(call, inputs, reference.astype(np.int32)) is None
