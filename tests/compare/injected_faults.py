@@ -22,6 +22,15 @@ Random: TypeAlias = np.random.Generator
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
 STRENGTHS = ("gross", "one percent", "eight times benign")
+MISSED_BY_AVERAGES: tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], ...] = (
+    lambda a: a * 0,
+    lambda a: a * 1.5,
+    lambda a: np.concatenate([a[:, :-32], a[:, -32:] * 0], axis=1),
+    lambda a: np.concatenate([a[:1] * -1, a[1:]]),
+    lambda a: a + 0.01,
+    lambda a: np.roll(a, 1, axis=0),
+)
+"""Each is missed by some average, or by a constant tolerance, on a matrix of small activations."""
 _CUT = 4.0  # benign noise ends at this many deviations
 _ROOM = 2.5  # an allowance is this many times the largest benign error
 

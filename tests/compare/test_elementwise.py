@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from tapml_tui.compare import compare
 from tapml_tui.compare.precision import CHUNK, half_ulp, precision
+from tests.compare.injected_faults import MISSED_BY_AVERAGES
 from trace_format.model import Floor
 
 FLOATS = [
@@ -77,17 +78,7 @@ def test_the_floor_decides_where_it_is_larger_than_rounding() -> None:
     assert outside.worst_values == (0.0, pytest.approx(1e-4))
 
 
-@pytest.mark.parametrize(
-    "break_it",
-    [
-        lambda a: a * 0,
-        lambda a: a * 1.5,
-        lambda a: np.concatenate([a[:, :-32], a[:, -32:] * 0], axis=1),
-        lambda a: np.concatenate([a[:1] * -1, a[1:]]),
-        lambda a: a + 0.01,
-        lambda a: np.roll(a, 1, axis=0),
-    ],
-)
+@pytest.mark.parametrize("break_it", MISSED_BY_AVERAGES)
 def test_bugs_that_averages_miss_are_found(break_it) -> None:
     reference = normal((64, 4096)) * np.float32(0.05)
     assert not compare(reference, break_it(reference).astype(np.float32), floor=Floor(1e-7, 1e-8)).passed

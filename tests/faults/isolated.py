@@ -15,7 +15,7 @@ from tests.faults.bench import Bench, Kernel, Place
 from tests.faults.faults import KINDS
 from tests.faults.peers import judged
 from tests.faults.placing import Variant
-from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, PERCENT, Record, largest_error, neighbours
+from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, PERCENT, Record, largest_error, within
 
 # How many of the elements a fault has that is a region, and has no strength: a fifth, one in a hundred, one.
 _REGIONS = {GROSS: 0.2, PERCENT: 0.01, EIGHTFOLD: 0.0}
@@ -59,6 +59,7 @@ class _Judging:
         magnitudes = np.abs(reference.astype(np.float64)).reshape(-1)
         self._magnitudes, self._rms = magnitudes, float(np.sqrt((magnitudes**2).mean()))
         self._envelope = 0.0
+        self._low = self._high = reference
 
     def all(self) -> Iterator[tuple[Kernel, Record]]:
         """The records."""
@@ -67,6 +68,8 @@ class _Judging:
             kernel = Kernel(self._place, name, BENIGN, Variant(f"benign_{name}"))
             record, error = self._run(kernel)
             self._envelope = max(self._envelope, error)
+            result = self._bench.arrays(self._place.node)[1]
+            self._low, self._high = np.minimum(self._low, result), np.maximum(self._high, result)
             benign.append((kernel, record))
         yield from benign
         memory = self._bench.memory(self._place)
@@ -112,13 +115,13 @@ class _Judging:
             found=result.status is Status.FAILED,
             factor=result.factor,
             peers=judged(reference, actual),
-            envelopes=self._envelopes(reference, actual, error),
+            envelopes=self._envelopes(actual, error),
             diagnosis=diagnosis_of(result),
             note=str(self._place),
         ), error
 
-    def _envelopes(self, reference: np.ndarray, actual: np.ndarray, error: float) -> float:
-        if not self._place.site.moves and neighbours(reference, actual):
+    def _envelopes(self, actual: np.ndarray, error: float) -> float:
+        if not self._place.site.moves and within(self._low, self._high, actual):
             return 0.0
         return error / self._envelope if self._envelope else np.inf if error else 0.0
 

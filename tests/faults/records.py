@@ -26,8 +26,8 @@ class Record:
         found: Whether we raise an alarm about it.
         factor: x times the floor.
         peers: The criteria of others that raise one.
-        envelopes: Its largest error, in units of the largest of the benign variants at the same place; 0 where
-            every element is, or is next to, the recorded one: a rounding that falls the other way.
+        envelopes: Its largest error, in units of the largest of the benign variants at the same place; 0 where every
+            element is, or is next to, a healthy one, or between them: a rounding that falls the other way.
         diagnosis: The kind that our diagnosis names first, "" if it says nothing.
         note: What is to be said of it besides: where, which node, what else lit up.
         weak: A wrong kernel that is none: its output lies within the benign envelope.
@@ -80,10 +80,13 @@ def largest_error(reference: np.ndarray, actual: np.ndarray) -> float:
     return float(_errors(reference, actual).max(initial=0.0))
 
 
-def neighbours(reference: np.ndarray, actual: np.ndarray) -> bool:
-    """Whether no element is further from the recorded one than the next number of its dtype."""
-    up = np.nextafter(np.abs(reference), np.array(np.inf, reference.dtype)).astype(np.float64)
-    return bool((_errors(reference, actual) <= up - np.abs(reference.astype(np.float64))).all())
+def within(low: np.ndarray, high: np.ndarray, actual: np.ndarray) -> bool:
+    """Whether every element is between two healthy ones, or the next number of the dtype beyond."""
+    infinity = np.array(np.inf, actual.dtype)
+    below, above = np.nextafter(low, -infinity), np.nextafter(high, infinity)
+    with np.errstate(invalid="ignore"):  # a NaN may be a signalling one
+        least, most, wide = (one.astype(np.float64) for one in (below, above, actual))
+    return bool(((least <= wide) & (wide <= most)).all())
 
 
 def _errors(reference: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -1,7 +1,13 @@
-"""A fresh sample of the suite of wrong kernels: what must be found is found, what is benign passes."""
+"""A fresh sample of the suite of wrong kernels: what must be found is found, what is benign passes.
+
+`make bench-verdict` has the goal: 99 % found. Of some fifty faults that are drawn anew each time, one or two may be
+missed where that holds. A sample fails if so many missed ones had a probability below `RARE` were it just so, whatever
+the dtype; that is five of fifty, six of a hundred. Gross faults have to be found, all of them.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,6 +18,20 @@ from tests.faults.records import faults
 from tests.faults.suite import Amount, run
 
 SEED = str(sampling.SEED)
+RARE = 1e-3
+
+
+def probability(missed: int, of: int, rate: float) -> float:
+    """Of missing at least so many, each by chance at this rate."""
+    return sum(math.comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(missed, of + 1))
+
+
+def test_the_bar_is_low_enough_for_chance_and_high_enough_for_a_rule_that_sleeps() -> None:
+    allowed = [
+        next(k for k in range(of + 1) if probability(k, of, 1 - table.FOUND) < RARE) for of in (20, 50, 100, 1000)
+    ]
+    assert allowed == [4, 5, 6, 22]
+    assert probability(0, 50, 0.01) == pytest.approx(1.0)
 
 
 def amount(model: str, *, chained: int) -> Amount:
@@ -33,9 +53,7 @@ def test_wrong_kernels_are_found_and_benign_ones_pass(model: str, chained: int, 
     missed = [record for record in wrong if not record.found]
     told = "\n".join(map(str, missed))
     assert not any(record.strength == "gross" for record in missed), told
-    # A sample is small, and what half types hide is the same few nodes again: `make bench-verdict` has the goal.
-    share = 1 - table.FOUND if wrong[0].dtype == "float32" else 0.25
-    assert len(missed) <= max(1, share * len(wrong)), told
+    assert probability(len(missed), len(wrong), 1 - table.FOUND) >= RARE, told
     assert len(wrong) > 20 and any(record.benign for record in records)
     said = [record for record in wrong if table.diagnosed(record)]
     mistaken = [f"{record} {record.diagnosis}" for record in said if table.diagnosed(record) == "wrong"]

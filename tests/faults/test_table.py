@@ -8,6 +8,7 @@ import random
 import re
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from tests.faults import table
 from tests.faults.arithmetic import FREEDOM, benign, of_name
 from tests.faults.faults import KINDS
 from tests.faults.peers import CRITERIA
-from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, Record, faults, largest_error, neighbours
+from tests.faults.records import BENIGN, EIGHTFOLD, GROSS, Record, faults, largest_error, within
 
 HERE = Path(__file__).parent
 
@@ -74,10 +75,20 @@ def test_a_record_is_written_down_and_read_again() -> None:
     assert Record.from_json(json.loads(json.dumps(written.to_json()))) == written
 
 
-def test_neighbours_are_the_next_numbers_of_the_dtype() -> None:
+def test_what_is_between_healthy_results_or_next_to_one_is_within() -> None:
     one = np.array([1.0, -2.0, 0.0], np.float16)
-    assert neighbours(one, np.nextafter(one, np.float16(9)))
-    assert not neighbours(one, one + np.float16(0.01))
+    more = one + np.float16(0.1)
+    up = np.nextafter(one, np.float16(9))
+    assert within(one, one, one) and within(one, one, up) and within(up, up, one)
+    assert not within(one, one, np.nextafter(up, np.float16(9)))
+    assert within(one, more, one + np.float16(0.05)) and within(one, more, np.nextafter(more, np.float16(9)))
+    assert not within(one, more, one - np.float16(0.01))
+    assert not within(one, more, np.array([np.nan, -2.0, 0.0], np.float16))
+    assert within(*(array.astype(ml_dtypes.bfloat16) for array in (one, more, one)))
+
+
+def test_the_largest_error() -> None:
+    one = np.array([1.0, -2.0, 0.0], np.float16)
     assert largest_error(one, one + np.float16(0.5)) == 0.5
     assert largest_error(one, np.array([np.nan, -2.0, 0.0], np.float16)) == np.inf
 

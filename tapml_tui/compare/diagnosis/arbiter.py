@@ -46,6 +46,7 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (specials.garbage,),
     (specials.not_a_number,),
     (specials.overflow,),
+    (rounding.coarse_angles,),
     (
         staleness.stale,
         staleness.copied,

@@ -12,6 +12,7 @@ from tapml_tui.compare.diagnosis.evidence import Evidence, Floats
 from tapml_tui.compare.diagnosis.fitting import fit_blend, promising
 from tapml_tui.compare.diagnosis.result import Diagnosis, Kind
 from tapml_tui.compare.diagnosis.words import blended
+from tapml_tui.compare.noise import FLOAT32
 from tapml_tui.compare.precision import half_ulp, precision
 
 _NARROWER: tuple[tuple[str, Any], ...] = (
@@ -25,6 +26,11 @@ _FLIPPED = 0.02
 """Part of the elements that noise may carry over a boundary of the narrower dtype."""
 
 _FEWEST = 8
+_PERIODIC = {"sin", "cos", "tan"}
+_COARSE = 64.0
+"""Unit roundoffs of the angle that its reduction costs at most."""
+_GROWTH = 1.4
+"""How much larger errors are, at least, where the angle is twice as large."""
 
 
 def narrower(dtype: np.dtype[Any]) -> Iterator[tuple[str, Any]]:
@@ -85,6 +91,37 @@ def _better(evidence: Evidence, best: Diagnosis | None, predicted: Floats, words
     if found is None or (best is not None and best.residual <= found.residual):
         return best
     return Diagnosis(Kind.CAST, words + blended(found.coefficient), found.residual)
+
+
+def coarse_angles(evidence: Evidence) -> Diagnosis | None:
+    """A sine, cosine or tangent whose error is a rounding of its angle: fast intrinsics, which take it modulo 2 pi."""
+    if not evidence.whole or len(evidence.inputs) != 1 or not _PERIODIC & set(evidence.operator.split(".")):
+        return None
+    angle, unit = np.abs(evidence.inputs[0].astype(np.float64)).reshape(-1), precision(evidence.inputs[0].dtype)
+    if (
+        unit is None
+        or angle.size != evidence.reference.size
+        or not evidence.finite.all()
+        or not np.isfinite(angle).all()
+    ):
+        return None
+    error, bad = np.abs(evidence.error * evidence.allowance).reshape(-1), evidence.bad.reshape(-1)
+    most = _COARSE * max(FLOAT32.roundoff, unit.roundoff) * np.maximum(angle, 1.0)
+    if angle[bad].min() < np.pi or (error > most).any():
+        return None
+    sizes = []
+    for far in (4.0, 2.0, 1.0):
+        band = error[(angle > angle.max() / (2.0 * far)) & (angle <= angle.max() / far)]
+        if band.size < _FEWEST:
+            return None
+        sizes.append(float(np.sqrt(np.mean(np.square(band)))))
+    if not sizes[2] > _GROWTH * sizes[1] > _GROWTH**2 * sizes[0]:
+        return None
+    words = (
+        f"the error grows with the size of the input, and is small below {angle[bad].min():.3g}: the argument is "
+        f"reduced too coarsely, as fast intrinsics do"
+    )
+    return Diagnosis(Kind.LOW_PRECISION, words)
 
 
 def one_sided(evidence: Evidence) -> Diagnosis | None:
