@@ -319,7 +319,9 @@ class _Sums:
         """See `Metrics`."""
         if not self._power or not math.isfinite(self._power) or not math.isfinite(self.squared_error):
             return None
-        return 10 * math.log10(self._power / self.squared_error) if self.squared_error else math.inf
+        if not self.squared_error:
+            return math.inf
+        return 10 * (math.log10(self._power) - math.log10(self.squared_error))  # the quotient may not be a float64
 
     @property
     def cosine(self) -> float | None:

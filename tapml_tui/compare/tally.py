@@ -18,6 +18,8 @@ _FEW = 8
 """Elements that may be the worst are looked at alone if they are at most this part of a chunk (one in 8)."""
 _PATIENCE = 15
 """Chunks after one with more of them, in which looking for them is not tried."""
+_TIE = 2.0**-20
+"""Factors that differ by less of themselves are equally bad: float32 has no more digits after four roundings."""
 
 
 def _nothing() -> Array:
@@ -130,18 +132,30 @@ class Tally:
             noise.allow(magnitude, allowed, scratch)
             self._limit(allowed, start, reference.size, chosen)
             np.divide(error, allowed, out=scratch)
-        worst = int(scratch.argmax())
-        largest = float(scratch[worst])
-        if largest > 1.0:
+        largest = float(scratch.max())
+        if largest > 1.0 - _TIE:
+            close = np.flatnonzero(np.abs(scratch - 1.0) < _TIE)
+            outside = self._factors(start, close if chosen is None else chosen[close], noise) > 1.0
+            scratch[close] = np.where(outside, 1.0 + _TIE, 1.0 - _TIE)
+            largest = float(scratch.max())
             outside = scratch > 1.0
             self.outside += int(np.count_nonzero(outside))
-            if self.first is None:
+            if self.first is None and outside.any():
                 place = int(outside.argmax())
                 self.first = start + (place if chosen is None else int(chosen[place]))
-        if largest > self.factor:
-            self.factor = largest
-            self.worst = start + (worst if chosen is None else int(chosen[worst]))
+        if largest > self.factor * (1.0 + _TIE):
+            worst = int((scratch >= largest * (1.0 - _TIE)).argmax())
+            worst = worst if chosen is None else int(chosen[worst])
+            self.factor = float(self._factors(start, np.array([worst]), noise)[0])
+            self.worst = start + worst
         return True
+
+    def _factors(self, start: int, where: Array, noise: Law) -> Array:
+        """Those of a few elements of the last chunk in double precision, as exported tests have them."""
+        expected, got = _wide(self.expected[where]), _wide(self.got[where])
+        allowed = noise.allowance(np.abs(expected)) if self.limits is None else self.limits[start + where]
+        with np.errstate(over="ignore"):
+            return np.asarray(np.abs(got - expected) / allowed)
 
     def _limit(self, allowed: Array, start: int, size: int, chosen: Array | None = None) -> None:
         if self.limits is not None:
@@ -204,10 +218,11 @@ class Tally:
             relative = error[finite & (magnitude > 0)] / magnitude[finite & (magnitude > 0)]
             if relative.size:
                 self.max_rel = max(self.max_rel, float(relative.max()))
-        # Among equally bad factors (all infinite where bits must agree) the largest error is shown.
-        candidates = np.flatnonzero(factor == factor.max())
-        best = int(candidates[int(error[candidates].argmax())])
-        if (factor[best], error[best]) > (self.factor, self._worst_error):
+        # Among equally bad ones it is the first; where bits must agree, and all are, the one that is farthest off.
+        top = float(factor.max())
+        candidates = np.flatnonzero(factor >= top * (1.0 - _TIE))
+        best = int(candidates[int(error[candidates].argmax()) if math.isinf(top) else 0])
+        if (top, error[best]) > (self.factor, self._worst_error) if math.isinf(top) else top > self.factor * (1 + _TIE):
             self.factor, self._worst_error = float(factor[best]), float(error[best])
             self.worst = start + int(where[best])
 
