@@ -135,7 +135,7 @@ def _export(session: Session, node: int, file: str) -> Stopped:
         _, data = write_test(session.exhibit(node), path)
     except (CannotExport, OSError) as error:
         return Stopped(StopReason.REFUSED, f"no test was written: {error}")
-    return Stopped(StopReason.DONE, f"written to {path} and {data.name}: pytest {path}")
+    return Stopped(StopReason.DONE, f"written to {path}{f' and {data.name}' if data else ''}: pytest {path}")
 
 
 def _choose(session: Session, output: int, kind: str) -> Stopped:

@@ -1,4 +1,4 @@
-"""From an exhibit to files: a pytest that stands alone, and its data beside it."""
+"""From an exhibit to files: a pytest that stands alone, with its data in it, or beside it where that is large."""
 
 from __future__ import annotations
 
@@ -19,22 +19,32 @@ from trace_format.text import printable
 _NAME = re.compile(r"(aten|prims)\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _PATH_LIKE = re.compile(r"file|path|dir|url|uri", re.IGNORECASE)
+_READABLE = 64  # elements
 _EMPTY = "CASE: dict[str, Any] = {}\n"
 
 
-def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path]:
-    """Write a test and, beside it, its data (.npz, no pickle); both paths.
+def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
+    """Write a test, and beside it what data is too large to be read in it (.npz, no pickle).
+
+    Returns:
+        The test, and its data if there is such a file.
 
     Raises:
         CannotExport: If the operator cannot be called out of a test.
         OSError: If it cannot be written.
     """
     data = path.with_suffix(".npz")
-    text = text_of(exhibit, path.name, data.name)
-    with data.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **_arrays(exhibit))
+    arrays = _arrays(exhibit)
+    literals = {name: literal for name, array in arrays.items() if (literal := _literal(array)) is not None}
+    large = {name: _bits(array) for name, array in arrays.items() if name not in literals}
+    text = text_of(exhibit, path.name, data.name if large else "", literals)
+    if large:
+        with data.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **large)
+    else:
+        data.unlink(missing_ok=True)  # of an earlier test of this name
     path.write_text(text, encoding="utf-8")
-    return path, data
+    return path, data if large else None
 
 
 def file_name(node: str) -> str:
@@ -46,14 +56,21 @@ def file_name(node: str) -> str:
     return f"test_{words[:120] or 'kernel'}.py"
 
 
-def text_of(exhibit: Exhibit, name: str, data: str) -> str:
+def text_of(exhibit: Exhibit, name: str, data: str, arrays: dict[str, object]) -> str:
     """The test as text.
+
+    Args:
+        exhibit: What it shows.
+        name: Of its file.
+        data: Of the file with its data, "" if there is none.
+        arrays: What of the data is in the text, as literals.
 
     Raises:
         CannotExport: As `write_test`.
     """
     template = (files(__package__) / "exported_test.py").read_text(encoding="utf-8")
-    case = f"CASE: dict[str, Any] = {pprint.pformat(_case(exhibit, data), width=110, sort_dicts=False)}\n"
+    said = {**_case(exhibit), "data": data, "arrays": arrays}
+    case = f"CASE: dict[str, Any] = {pprint.pformat(said, width=110, sort_dicts=False)}\n"
     if template.count(_EMPTY) != 1:
         raise AssertionError("the template has no place for the case")
     title = "\n".join(map(_quoted, _title(exhibit)))
@@ -77,7 +94,7 @@ def _quoted(line: str) -> str:
     return printable(line, 2000).replace("\\", "\\\\").replace('"', "'")
 
 
-def _case(exhibit: Exhibit, data: str) -> dict[str, Any]:
+def _case(exhibit: Exhibit) -> dict[str, Any]:
     if len(exhibit.unit.calls) != 1:
         raise CannotExport("a fused unit cannot be exported yet")
     (call,) = exhibit.unit.calls
@@ -85,7 +102,6 @@ def _case(exhibit: Exhibit, data: str) -> dict[str, Any]:
     choice = dict(zip(("output", "values", "dim"), exhibit.choice, strict=True)) if exhibit.choice else None
     return {
         "node": printable(exhibit.node, 2000),
-        "data": data,
         "op": call.op,
         "args": [_argument(value) for value in call.args],
         "kwargs": [[key, _argument(value)] for key, value in call.kwargs],
@@ -138,13 +154,26 @@ def _argument(value: CallArgument) -> object:
 
 
 def _arrays(exhibit: Exhibit) -> dict[str, npt.NDArray[Any]]:
-    arrays = {f"input{i}": _bits(array) for i, array in enumerate(exhibit.inputs)}
+    arrays = {f"input{i}": array for i, array in enumerate(exhibit.inputs)}
     for i, output in enumerate(exhibit.outputs):
         if output.expected is not None:
-            arrays[f"output{i}"] = _bits(output.expected)
+            arrays[f"output{i}"] = output.expected
         if output.allowed is not None:
             arrays[f"allowed{i}"] = output.allowed
     return arrays
+
+
+def _literal(array: npt.NDArray[Any]) -> object | None:
+    """The elements as numbers of Python, as short as they can be; None if that is not for a reader, or not exact."""
+    if array.size > _READABLE:
+        return None
+    literal: object = array.tolist()
+    if array.dtype.kind not in "biuc":  # as its own dtype writes it: 0.1, where float32 is 0.10000000149011612
+        number = int if "int" in array.dtype.name else float
+        literal = np.array([number(str(element)) for element in array.reshape(-1)]).reshape(array.shape).tolist()
+    again = np.array(literal, array.dtype)
+    finite = array.dtype.kind in "biu" or np.isfinite(again.astype(np.complex128)).all()
+    return literal if finite and again.tobytes() == array.tobytes() else None
 
 
 def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -177,7 +177,7 @@ def _write_one(exhibit: Exhibit, path: Path) -> int:
         test, data = write_test(exhibit, path)
     except CannotExport as error:
         raise CommandError("no test was written", why=str(error), code=Exit.FAILED) from None
-    print(f"{test}  {data} ({data.stat().st_size:,} bytes)")
+    print(f"{test}  {data} ({data.stat().st_size:,} bytes)" if data else f"{test}  (with its data)")
     print(f"  {_said(exhibit)}")
     print(f"  run it: pytest {test}")
     return Exit.OK
@@ -231,8 +231,8 @@ def _cell(text: str) -> str:
 
 README = """# Kernels that are wrong
 
-Written by `tapml-tui export` from {trace}; the target was {target}. Each test has its data beside it and needs numpy,
-pytest and TVM (PyTorch too, where TVM converts the operator), nothing else.
+Written by `tapml-tui export` from {trace}; the target was {target}. Each test has its data in it, or
+beside it where that is large. It needs numpy, pytest and TVM (PyTorch too, where TVM converts the operator).
 
 ```sh
 python run.py                                        # all, each in a process of its own

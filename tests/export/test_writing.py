@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -21,15 +23,14 @@ from tapml_tui.backends.protocol import (
 )
 from tapml_tui.export import CannotExport, Exhibit, Output, file_name, write_test
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+ARRAY = np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16)
 
 
-def exhibit(op: str = "aten.add.Tensor", *args: CallArgument, dtype: np.dtype = BFLOAT16, **more: Any) -> Exhibit:
-    array = np.arange(6).reshape(2, 3).astype(dtype)
+def exhibit(op: str = "aten.add.Tensor", *args: CallArgument, array: np.ndarray = ARRAY, **more: Any) -> Exhibit:
     spec = TensorSpec(array.dtype.name, array.shape)
     call = Call(op, args or (UnitInput(0), UnitInput(0)), (("alpha", 0.5),))
     unit = Unit((call,), (spec,), (spec,), (CallResult(0),))
-    output = Output(0, array, np.full((2, 3), 0.25))
+    output = Output(0, array, np.full(array.shape, 0.25))
     given: dict[str, Any] = {"node": "layers.0/aten.add.Tensor#0", "case": "one", "target": "llvm"} | more
     return Exhibit(unit=unit, inputs=(array,), outputs=(output,), **given)
 
@@ -42,14 +43,52 @@ def case_of(path: Path) -> dict[str, Any]:
     raise AssertionError("no CASE")
 
 
-def test_data_is_written_without_pickle_and_keeps_its_bits(tmp_path: Path) -> None:
-    shown = exhibit()
-    test, data = write_test(shown, tmp_path / "test_it.py")
-    arrays = np.load(data, allow_pickle=False)
-    assert arrays["input0"].dtype == np.uint16
-    np.testing.assert_array_equal(arrays["input0"].view(BFLOAT16), shown.inputs[0])
-    assert case_of(test)["inputs"] == ["bfloat16"]
-    assert shown.nbytes == 24
+def loaded(test: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(test.stem, test)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["bool", "int8", "uint64", "float16", "bfloat16", "float32", "float64", "complex64",
+                                  "float8_e4m3fn", "int4"])  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (2, 3), (8, 8), (5, 13)])
+def test_data_keeps_its_bits_and_small_arrays_are_in_the_test(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    array = (10 * np.random.default_rng(0).normal(size=shape)).astype(np.int64 if name == "uint64" else np.float32)
+    array = np.asarray(np.abs(array) % 8 if name == "int4" else array).astype(dtype)
+    test, data = write_test(exhibit(array=array), tmp_path / "test_it.py")
+    read = loaded(test).recorded("input0", dtype.name, list(shape))
+    assert read.dtype == dtype
+    assert read.shape == shape
+    assert read.tobytes() == array.tobytes()
+    assert (data is None) == (array.size <= 64)
+    assert (tmp_path / "test_it.npz").exists() == (data is not None)
+
+
+def test_numbers_are_as_short_as_they_can_be(tmp_path: Path) -> None:
+    shown = exhibit(array=np.float32([[0.1, -0.0], [3e38, 1e-45]]))
+    test, _ = write_test(shown, tmp_path / "test_it.py")
+    assert "[[0.1, -0.0], [3e+38, 1e-45]]" in test.read_text()
+
+
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FC00001, 0x7F800000])
+def test_what_python_has_no_number_for_goes_into_the_file(tmp_path: Path, bits: int) -> None:
+    array = np.uint32([bits, 0]).view(np.float32)
+    test, data = write_test(exhibit(array=array), tmp_path / "test_it.py")
+    assert data is not None
+    assert loaded(test).recorded("input0", "float32", [2]).tobytes() == array.tobytes()
+
+
+def test_a_file_of_an_earlier_test_does_not_stay(tmp_path: Path) -> None:
+    _, data = write_test(exhibit(array=np.zeros(100, np.float32)), tmp_path / "test_it.py")
+    assert data is not None
+    write_test(exhibit(), tmp_path / "test_it.py")
+    assert not data.exists()
 
 
 @pytest.mark.parametrize(
