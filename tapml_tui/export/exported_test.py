@@ -295,8 +295,8 @@ def told(expected: np.ndarray, given: np.ndarray, factor: np.ndarray, error: np.
     outside = int((factor > 1.0).sum())
     if not outside:
         return ""
-    worst = np.flatnonzero(factor == factor.max())
-    flat = int(worst[int(error[worst].argmax())])
+    worst = np.flatnonzero(factor >= factor.max() * (1 - 2.0**-20))  # equally bad: the first; if all are, the farthest
+    flat = int(worst[int(error[worst].argmax()) if exact else 0])
     values = [plain(array.reshape(-1)[flat]) for array in (expected, given)]
     short = [repr(value) if isinstance(value, int) else f"{value:.6g}" for value in values]
     was, now = short if short[0] != short[1] else map(repr, values)
