@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,16 +157,20 @@ def test_commands_are_recorded(tmp_path: Path) -> None:
         assert driver.do(Record(str(tmp_path / "no" / "steps.txt"))).stopped is StopReason.REFUSED
 
 
+DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"
+
 CHILD = """
 import json, sys
 from pathlib import Path
+from tapml_tui.backends.launch import TargetOptions, make_backends
 from tests.engine.test_session_file import a_command, told
 from tests.engine.toys import Driver
 from trace_format import open_trace
 
-folder = Path(sys.argv[1])
-with Driver(open_trace(folder / "t.trace"), run_path=folder / "a.run", resume=True) as driver:
-    for number in range(int(sys.argv[2]), 10**9):
+folder, number, real = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+backends = make_backends(TargetOptions(), cache_dir=folder / "cache") if real else None
+with Driver(open_trace(folder / "t.trace"), backends, run_path=folder / "a.run", resume=True) as driver:
+    for number in range(number, 10**9):
         driver.do(a_command(number)[0])
         print(json.dumps(told(driver), default=str), flush=True)
 """
@@ -188,26 +193,40 @@ def a_command(number: int) -> tuple[Command, set[str]]:
     return commands[number % 7]
 
 
-def test_kill_9_at_any_moment_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    mlp(cases=2).write(tmp_path / "t.trace").close()
+def kill_and_look(folder: Path, times: int, longest: float, *, real: bool) -> None:
+    """Kill a scripted session at random moments; each time it is opened again, nothing that was answered is lost."""
     dice, number = random.Random(SEED), 0
     before: dict[str, Any] | None = None
-    for _ in range(count(6, 200)):
-        command = [sys.executable, "-c", CHILD, str(tmp_path), str(number)]
+    for _ in range(times):
+        command = [sys.executable, "-c", CHILD, str(folder), str(number), str(real)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
         assert child.stdout is not None
         first = child.stdout.readline()
-        time.sleep(dice.uniform(0, 0.3))
+        time.sleep(dice.uniform(0, longest))
         child.send_signal(signal.SIGKILL)
         answered = [line for line in [first, *child.stdout] if line.endswith("\n")]  # the last may be torn
         child.wait()
         number += len(answered)
         before = json.loads(answered[-1]) if answered else before
         assert before is not None
-        with Driver(open_trace(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
-            assert driver.engine.run_path == tmp_path / "a.run"
+        with Driver(open_trace(folder / "t.trace"), run_path=folder / "a.run", resume=True) as driver:
+            assert driver.engine.run_path == folder / "a.run"
             now = json.loads(json.dumps(told(driver), default=str))
         under_way = a_command(number)[1]
         assert {key for key in now if now[key] != before[key]} <= under_way, (number, before, now)
         before = now
-    assert number > count(6, 200), "it was always killed before it had done anything"
+    assert number > times, "it was always killed before it had done anything"
+
+
+def test_kill_9_at_any_moment_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    mlp(cases=2).write(tmp_path / "t.trace").close()
+    kill_and_look(tmp_path, count(6, 200), 0.3, real=False)
+
+
+@pytest.mark.torch
+@pytest.mark.tvm
+@pytest.mark.slow
+def test_kill_9_of_a_session_with_real_workers(tmp_path: Path) -> None:
+    """They die with it: the next one is not held up by them, and what they gave is kept."""
+    shutil.copy(DEMO, tmp_path / "t.trace")
+    kill_and_look(tmp_path, count(2, 40), 8.0, real=True)
