@@ -56,7 +56,7 @@ class LinkEvents:
     """Whom to tell, on the actor's thread."""
 
     state: Callable[[State, str, float | None], None]
-    frame: Callable[[Header, list[np.ndarray]], None]  # "stage", "executed", "failed", "pong"
+    frame: Callable[[Header, list[np.ndarray]], None]  # "stage", "executed", "failed", "brought", "pong"
     limits: Callable[[dict[str, int | str]], None]  # of the device, just before it can be used
     lost: Callable[[Loss], None]
     usable: Callable[[], None]
@@ -129,6 +129,8 @@ class DeviceLink:
         for timer in self._timers.values():
             timer.cancel()
         processes = [process for process in (self._worker, self._server) if process is not None]
+        self._worker = self._server = None  # what they still say is not heard
+        self.connected = False
         for process in processes:
             process.kill()
         return processes

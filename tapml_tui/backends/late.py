@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from tapml_tui.backends.protocol import Backend, Execute, Sink, Unit
+from tapml_tui.backends.protocol import Backend, Execute, Operand, Sink, Unit
 
 
 class LateBackend:
@@ -29,9 +29,9 @@ class LateBackend:
         """See `protocol.Backend`."""
         self._backend.start(sink)
 
-    def prepare(self, units: Sequence[Unit]) -> None:
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
         """See `protocol.Backend`."""
-        self._backend.prepare(units)
+        self._backend.prepare(units, weights)
 
     def execute(self, request: Execute) -> None:
         """See `protocol.Backend`."""

@@ -12,20 +12,23 @@ class Machine:
     them is needed, which over a line of 50 ms takes half a second a library.
     """
 
-    def __init__(self, module: Any, device: Any) -> None:
-        """Load the executable of a remote module, for a remote device.
+    def __init__(self, module: Any) -> None:
+        """Load the executable of a remote module.
 
         Raises:
             AttributeError: If the module is none of Relax.
         """
-        from tvm.rpc.base import RPC_SESS_MASK
-        from tvm.runtime import cpu
-        from tvm.runtime.vm import VirtualMachine
-
         load = module["vm_load_executable"]
         self._module = load()
         self._kept = (module, load)  # to let go of a remote object is a round trip as well
         self._functions: dict[str, Any] = {}
+
+    def start(self, device: Any) -> None:
+        """Make it ready to run on a remote device."""
+        from tvm.rpc.base import RPC_SESS_MASK
+        from tvm.runtime import cpu
+        from tvm.runtime.vm import VirtualMachine
+
         kinds = [(device.dlpack_device_type() % RPC_SESS_MASK, device.index)]
         if kinds[0][0] != (host := cpu().dlpack_device_type()):
             kinds.append((host, 0))  # for functions of shapes

@@ -279,7 +279,7 @@ class Traffic(NamedTuple):
         up: Bytes sent.
         down: Bytes fetched.
         rate: Bytes per second of late, both ways.
-        queued: Requests that wait.
+        queued: Requests that wait, and what can be sent ahead of them.
     """
 
     up: int
@@ -356,8 +356,11 @@ class Backend(Protocol):
     def start(self, sink: Sink) -> None:
         """Launch the workers; states follow as `BackendStatus`."""
 
-    def prepare(self, units: Sequence[Unit]) -> None:
-        """Say what will be executed soon, so that it can be compiled ahead, in few modules."""
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
+        """Say what will be executed soon, so that it can be compiled ahead, in few modules.
+
+        `weights` are operands that it will have: while nothing else is to be done, they may be sent ahead.
+        """
 
     def execute(self, request: Execute) -> None:
         """Run a unit."""

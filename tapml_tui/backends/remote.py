@@ -7,7 +7,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Session:
         self.tensors: TensorStore[Any] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
         self.libraries_up = 0  # bytes
         self._machines: dict[str, Machine] = {}
+        self._coming: dict[str, Iterator[None]] = {}  # libraries that are there by halves
         self._weights: dict[Bytes, str] = {}  # under which key the weights of a place in a file are held
 
     def limits(self) -> dict[str, int | str]:
@@ -105,6 +106,7 @@ class Session:
     def forget(self, library: str) -> None:
         """Have a library go up again."""
         self._machines.pop(library, None)
+        self._coming.pop(library, None)
 
     def put(self, array: np.ndarray, dtype: str) -> Any:
         """A tensor with these bytes."""
@@ -121,13 +123,36 @@ class Session:
 
     def machine(self, library: str) -> Machine:
         """The Relax VM of a library, which goes up the first time."""
-        if library not in self._machines:
-            # Unique: uploading under the name of a loaded library kills the session.
-            name = f"k{len(self._machines)}_{os.getpid()}_{time.monotonic_ns()}{Path(library).suffix}"
-            self.remote.upload(library, target=name)
-            self.libraries_up += os.stat(library).st_size
-            self._machines[library] = Machine(self.remote.load_module(name), self.device)
+        while library not in self._machines:
+            self._bring_library(library)
         return self._machines[library]
+
+    def bring(self, library: str, function: str) -> bool:
+        """One step of bringing a function up, of a round trip or two; whether it is there."""
+        if library not in self._machines:
+            self._bring_library(library)
+            return False
+        self._machines[library][function]
+        return True
+
+    def _bring_library(self, library: str) -> None:
+        steps = self._coming.pop(library, None) or self._steps(library)  # what fails begins anew
+        next(steps, None)
+        if library not in self._machines:
+            self._coming[library] = steps
+
+    def _steps(self, library: str) -> Iterator[None]:
+        # Unique: uploading under the name of a loaded library kills the session.
+        name = f"k{len(self._machines)}_{os.getpid()}_{time.monotonic_ns()}{Path(library).suffix}"
+        self.remote.upload(library, target=name)
+        self.libraries_up += os.stat(library).st_size
+        yield
+        module = self.remote.load_module(name)
+        yield
+        machine = Machine(module)
+        yield
+        machine.start(self.device)
+        self._machines[library] = machine
 
     def call(self, library: str, function: str, inputs: Sequence[Any], outputs: int, *, careful: bool) -> list[Any]:
         """What a function gives.

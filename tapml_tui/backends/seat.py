@@ -14,6 +14,7 @@ from tapml_tui.backends.address import Address
 from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.operands import spec_bytes
+from tapml_tui.backends.process import WorkerProcess
 from tapml_tui.backends.protocol import Deadlines, DeviceState, Execute, Stage, State
 
 # What was under way when the user interrupted may be done in a moment; after this it hangs.
@@ -43,6 +44,7 @@ class SeatEvents:
     limits: Callable[[dict[str, int | str]], None]
     lost: Callable[[Seat, Loss, Pending | None], None]  # with the request that the device was at
     usable: Callable[[Seat], None]
+    brought: Callable[[Header], None]  # a step of what was sent ahead
     log: Callable[[str, str], None]
 
 
@@ -93,12 +95,23 @@ class Seat:
         self.link.send({"op": "execute", "ticket": self._tickets, **header})
         self._tickets += 1
 
+    def bring(self, header: Header) -> None:
+        """Have the next step of something done that is sent ahead."""
+        self.link.send(header)
+        limit = self._deadlines.transfer
+        self._watch.begin(limit, f"what was sent ahead did not arrive within {limit:.0f} s")
+
     def drop(self) -> None:
         """Nobody wants what it is at any more: it has a moment to end that."""
         self.sent.clear()
         self.link.send({"op": "drop", "below": self._tickets})
         self.link.send({"op": "ping"})
         self._watch.begin(_GRACE, "what was interrupted did not end")
+
+    def stop(self) -> list[WorkerProcess]:
+        """Kill everything; the processes are returned to be waited for."""
+        self._watch.end()
+        return self.link.stop()
 
     def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
         self.state = (state, detail, latency_ms)
@@ -107,6 +120,10 @@ class Seat:
     def _frame(self, header: Header, blocks: list[np.ndarray]) -> None:
         if header["op"] == "pong":
             self._watch.end()
+            return
+        if header["op"] == "brought":
+            self._watch.end()
+            self._events.brought(header)
             return
         pending = self.sent.get(header["ticket"])
         if pending is None:

@@ -24,6 +24,7 @@ from tapml_tui.backends.protocol import (
     Execute,
     Failed,
     KernelText,
+    Operand,
     Prepared,
     Stage,
     State,
@@ -48,6 +49,7 @@ class SourceBackend(ActingBackend):
     """Executes units with torch; `protocol.Backend`."""
 
     id = "source"
+    _title = "PyTorch"
 
     @property
     def fingerprint(self) -> str:
@@ -76,8 +78,8 @@ class SourceBackend(ActingBackend):
         self._active: int | None = None  # the ticket that the worker is at
         self._watch = Watch(self._actor, self._overdue)
 
-    def prepare(self, units: Sequence[Unit]) -> None:
-        """Nothing needs to be compiled."""
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
+        """Nothing needs to be compiled, or to be sent far."""
         self._sink(Prepared(self.id, len(units), len(units)))
 
     def describe(self, unit: Unit) -> None:
@@ -100,6 +102,15 @@ class SourceBackend(ActingBackend):
         self._status(State.STARTING, "starts when it is needed")
         self._actor.later(_HEAD_START, self._spawn)
 
+    def _discard(self) -> None:
+        worker, self._worker, self._ready = self._worker, None, False
+        if worker is not None:
+            worker.kill()
+        self._watch.end()
+        self._waiting.clear()
+        self._sent.clear()
+        self._active, self._stopped, self._killed_because, self._deaths = None, "", "", 0
+
     def _spawn(self) -> None:
         if self._worker is not None or self._stopped or self._closed:
             return
@@ -119,7 +130,7 @@ class SourceBackend(ActingBackend):
 
     def _execute(self, request: Execute) -> None:
         if self._stopped:
-            self._sink(Failed(request.id, False, Stage.CONNECT, self._stopped))
+            self._answer(Failed(request.id, False, Stage.CONNECT, self._stopped))
             return
         self._waiting[self._tickets] = _Pending(request)
         self._tickets += 1
@@ -162,9 +173,9 @@ class SourceBackend(ActingBackend):
         self._active = None
         self._deaths = 0
         if header["op"] == "executed":
-            self._sink(replies.executed(pending.request.id, header, blocks))
+            self._answer(replies.executed(pending.request.id, header, blocks))
         else:
-            self._sink(replies.failed(pending.request.id, header))
+            self._answer(replies.failed(pending.request.id, header))
 
     def _overdue(self, why: str) -> None:
         self._killed_because = why
@@ -200,7 +211,7 @@ class SourceBackend(ActingBackend):
         if by_deadline or pending.stage is Stage.RUN or pending.tries > 1:
             del self._waiting[self._active]
             reason = words if by_deadline else f"{words} while it ran {pending.request.label}"
-            self._sink(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
+            self._answer(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
 
     def _stop(self, why: str) -> None:
         self._stopped = why
@@ -210,7 +221,7 @@ class SourceBackend(ActingBackend):
     def _fail_all(self, why: str) -> None:
         pending, self._waiting = self._waiting, OrderedDict()
         for item in pending.values():
-            self._sink(Failed(item.request.id, False, item.stage, why))
+            self._answer(Failed(item.request.id, False, item.stage, why))
 
     def _interrupt(self) -> None:
         under_way = bool(self._sent)
@@ -229,4 +240,4 @@ class SourceBackend(ActingBackend):
         self._spawn()
 
     def _status(self, state: State, detail: str = "") -> None:
-        self._sink(BackendStatus(self.id, state, detail, title="PyTorch"))
+        self._sink(BackendStatus(self.id, state, detail, title=self._title))

@@ -13,8 +13,8 @@ import numpy as np
 
 from tapml_tui.backends import replies
 from tapml_tui.backends.acting import ActingBackend
-from tapml_tui.backends.actor import Timer
 from tapml_tui.backends.address import Address, target_kind
+from tapml_tui.backends.ahead import Ahead
 from tapml_tui.backends.device_link import Loss
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import Kernel, NoKernel
@@ -22,30 +22,26 @@ from tapml_tui.backends.kernels import KernelEvents, Kernels
 from tapml_tui.backends.killers import Killer, Killers
 from tapml_tui.backends.operands import output_limit, request_to_wire
 from tapml_tui.backends.prebuilt import Prebuilt, names_of
+from tapml_tui.backends.process import WorkerProcess
 from tapml_tui.backends.protocol import (
-    BackendStatus,
     Deadlines,
-    DeviceState,
     Execute,
+    Executed,
     Failed,
     KernelText,
+    Operand,
     Prepared,
-    Reply,
     Stage,
-    State,
     Unit,
 )
 from tapml_tui.backends.seat import Pending, Seat, SeatEvents
 from tapml_tui.backends.settings import CompilerSettings
-from tapml_tui.backends.traffic import WINDOW, Meter
+from tapml_tui.backends.target_report import TargetReport
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
 # Enough that the device never waits for us, few enough that a loss costs little; fewer where others could do it.
 _IN_FLIGHT = 8
 _IN_FLIGHT_OF_SEVERAL = 3
-_TRAFFIC_PAUSE = 0.5
-# Of several devices the user hears the best news.
-_BEST_FIRST = (State.READY, State.LOST, State.CONNECTING, State.STARTING, State.OFF, State.FAILED)
 
 
 class TargetBackend(ActingBackend):
@@ -83,27 +79,32 @@ class TargetBackend(ActingBackend):
         self._deadlines = deadlines or Deadlines()
         self._address, self._compiler = address, compiler
         self._title = f"{name or target_kind(compiler.target)} @{address.text}" + (f" x{jobs}" if jobs > 1 else "")
-        self._meter = Meter()
-        self._quiet: Timer | None = None
-        self._shown = 0.0  # when its reading was sent last
-        events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
-        self._library = library
-        self._kernels = (
-            Prebuilt(library, events)
-            if library
-            else Kernels(self._actor, cache_folder=cache_folder, deadlines=self._deadlines, events=events)
-        )
+        self._report = TargetReport(self.id, self._title, self._actor, again=self._status)
+        self._library, self._cache_folder, self._jobs = library, cache_folder, jobs
         self._killers = Killers(state_folder, f"{address.text} {address.key} {address.device}\n{compiler.context}")
         self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
-        told = SeatEvents(self._status, self._replied, self._limits, self._lost, self._usable, self._log)
-        self._seats = [
-            Seat(self._actor, address, number, deadlines=self._deadlines, events=told) for number in range(1, jobs + 1)
-        ]
         self._most = _IN_FLIGHT if jobs == 1 else _IN_FLIGHT_OF_SEVERAL
+        self._missing = ""
+        self._make()
+
+    def _make(self) -> None:
+        """What works, and what it knows: nothing is started."""
+        events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
+        self._kernels = (
+            Prebuilt(self._library, events)
+            if self._library
+            else Kernels(self._actor, cache_folder=self._cache_folder, deadlines=self._deadlines, events=events)
+        )
+        told = SeatEvents(self._status, self._replied, self._limits, self._lost, self._usable, self._brought, self._log)
+        self._seats = [
+            Seat(self._actor, self._address, number, deadlines=self._deadlines, events=told)
+            for number in range(1, self._jobs + 1)
+        ]
+        self._ahead = Ahead(
+            self._actor, self._seats[0], self._kernels.get, self._killers, idle=lambda: not self._waiting
+        )
         self._lanes: dict[str, Seat] = {}
         self._did: dict[str, Seat] = {}  # by label: where it is confirmed
-        self._losses: dict[str, str] = {}  # by device: how it was lost last
-        self._missing = ""
         self._trouble = ""  # with the compiler
         self._waiting: OrderedDict[int, Pending] = OrderedDict()  # all that is not answered, by request id, in order
 
@@ -118,19 +119,22 @@ class TargetBackend(ActingBackend):
             return ""
         return f"{self._address.device} {platform.machine()}\n{self._compiler.context}"
 
-    def prepare(self, units: Sequence[Unit]) -> None:
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
         """See `protocol.Backend`."""
-        self._actor.post(self._prepare, tuple(units))
+        self._actor.post(self._prepare, tuple(units), tuple(weights))
 
     def describe(self, unit: Unit) -> None:
         """See `protocol.Backend`."""
-        self._actor.post(self._kernels.describe, unit)
+        self._actor.post(lambda: self._kernels.describe(unit))
 
     def _stop_processes(self) -> None:
-        for process in [*(one for seat in self._seats for one in seat.link.stop()), self._kernels.stop()]:
-            if process is not None:
-                process.join(5)
+        for process in self._kill():
+            process.join(5)
         self._killers.close()
+
+    def _kill(self) -> list[WorkerProcess]:
+        compiler = self._kernels.stop()
+        return [*(one for seat in self._seats for one in seat.stop()), *([compiler] if compiler is not None else [])]
 
     # Everything below runs on the actor's thread.
 
@@ -148,6 +152,10 @@ class TargetBackend(ActingBackend):
         if self._address.device == "cpu":
             self._kernels.begin(self._compiler)
 
+    def _discard(self) -> None:
+        self._kill()
+        self._make()
+
     def _limits(self, limits: dict[str, int | str]) -> None:
         """The device can be asked what it can do: that is what kernels are compiled for, so it comes first."""
         wanted = replace(self._compiler, limits=tuple(sorted(limits.items())))
@@ -157,16 +165,19 @@ class TargetBackend(ActingBackend):
         elif wanted != self._compiler:
             self._log("warning", "this device has other limits than the one before: kernels stay as they were compiled")
 
-    def _prepare(self, units: Sequence[Unit]) -> None:
-        if not self._missing:
-            self._kernels.want(units)
+    def _prepare(self, units: Sequence[Unit], weights: Sequence[Operand]) -> None:
+        if self._missing or self._broken:
+            return
+        self._kernels.want(units)
+        if len(self._seats) == 1 and not self._library:  # of several it is not known which one will need it
+            self._ahead.announce(units, weights)
 
     def _execute(self, request: Execute) -> None:
         if request.kernel is not None:
             reason = f"there is no kernel {request.kernel!r}: kernels of one node's own cannot be given yet"
-            self._sink(Failed(request.id, False, Stage.CONVERT, reason))
+            self._answer(Failed(request.id, False, Stage.CONVERT, reason))
         elif gave_up := self._missing or self._gave_up:
-            self._sink(Failed(request.id, False, Stage.CONNECT, gave_up, device_lost=True))
+            self._answer(Failed(request.id, False, Stage.CONNECT, gave_up, device_lost=True))
         else:
             pending = Pending(request, request.unit.signature)
             self._waiting[request.id] = pending
@@ -192,14 +203,14 @@ class TargetBackend(ActingBackend):
                 self._kernels.want([pending.request.unit], urgent=True)
                 return
             if isinstance(kernel, NoKernel):
-                self._answer(
+                self._end(
                     pending, Failed(pending.request.id, kernel.unsupported, kernel.stage, kernel.reason, kernel.detail)
                 )
                 continue
             killer = self._killers.get(pending.signature)
             if killer is not None and pending.signature not in self._suspects():
                 reason = f"not run: it took the device with it at {killer.label} ({killer.words}); R launches it again"
-                self._answer(pending, Failed(pending.request.id, False, Stage.RUN, reason))
+                self._end(pending, Failed(pending.request.id, False, Stage.RUN, reason))
                 continue
             seat = self._seat_for(pending.request) if killer is None else None
             if seat is not None:
@@ -207,6 +218,7 @@ class TargetBackend(ActingBackend):
             elif pending.request.lane:
                 held_up.add(pending.request.lane)
         self._try_again()
+        self._ahead.go_on()
 
     def _try_again(self) -> None:
         """A kernel that may have taken a device with it gets its second chance when all is quiet: it risks nobody."""
@@ -257,18 +269,24 @@ class TargetBackend(ActingBackend):
         executed = header["op"] == "executed"
         if executed:
             up = header["bytes_up"] + header["bytes_of_library"]
-            self._meter.add(up, header["bytes_down"], self._actor.now())
+            self._report.add(up, header["bytes_down"])
         if pending.suspect:
             self._killers.discard(pending.signature)
         reply = replies.executed(request_id, header, blocks) if executed else replies.failed(request_id, header)
-        self._answer(pending, replace(reply, device=seat.device))
+        self._end(pending, replace(reply, device=seat.device))
         self._show_traffic()
         self._pump()
 
+    def _brought(self, header: Header) -> None:
+        self._report.add(header["bytes_up"], 0)
+        self._ahead.brought(header)
+        self._show_traffic()
+
     def _lost(self, seat: Seat, loss: Loss, blamed: Pending | None) -> None:
         """Answer the request that is to blame; the others are done again, elsewhere or when the device is back."""
+        self._ahead.lost()
         if seat.device and not seat.link.gave_up:
-            self._losses[seat.device] = loss.words
+            self._report.losses[seat.device] = loss.words
         if self._gave_up:
             if not self._kernels.begun:
                 self._kernels.begin(self._compiler)  # without a device there are still texts to be shown
@@ -294,7 +312,7 @@ class TargetBackend(ActingBackend):
             failed = Failed(
                 blamed.request.id, False, blamed.stage, reason, detail, device_lost=True, device=seat.device
             )
-            self._answer(blamed, failed)
+            self._end(blamed, failed)
             return
         blamed.stage = Stage.UPLOAD
 
@@ -305,7 +323,7 @@ class TargetBackend(ActingBackend):
         reason = words if label in words else f"{label} took the device with it: {words}"
         detail = f"{words}\n\n{log}".strip()
         failed = Failed(pending.request.id, False, Stage.RUN, reason, detail, device_lost=True, device=device)
-        self._answer(pending, failed)
+        self._end(pending, failed)
 
     def _suspects(self) -> dict[str, Pending]:
         return {pending.signature: pending for pending in self._waiting.values() if pending.suspect}
@@ -321,6 +339,7 @@ class TargetBackend(ActingBackend):
     def _interrupt(self) -> None:
         self._interrupted = True
         self._kernels.interrupt()
+        self._ahead.forget()
         under_way = [seat for seat in self._seats if seat.sent]
         self._fail_all("interrupted")
         for seat in under_way:
@@ -346,47 +365,19 @@ class TargetBackend(ActingBackend):
                 self._blame(pending, pending.suspected, pending.suspect)
                 continue
             stage = Stage.CONNECT if device_lost else pending.stage
-            self._answer(pending, Failed(pending.request.id, False, stage, reason, device_lost=device_lost))
+            self._end(pending, Failed(pending.request.id, False, stage, reason, device_lost=device_lost))
 
-    def _answer(self, pending: Pending, reply: Reply) -> None:
+    def _end(self, pending: Pending, reply: Executed | Failed) -> None:
         if self._waiting.pop(pending.request.id, None) is not None:
-            self._sink(reply)
+            self._answer(reply)
 
     def _status(self) -> None:
-        state, detail, latency_ms = min((seat.state for seat in self._seats), key=lambda one: _BEST_FIRST.index(one[0]))
-        if self._missing:
-            state, detail, latency_ms = State.MISSING, self._missing, None
-        elif len(self._seats) > 1:
-            ready = sum(seat.state[0] is State.READY for seat in self._seats)
-            detail = detail or f"{ready} of {len(self._seats)} devices"
-        self._sink(
-            BackendStatus(
-                self.id,
-                state,
-                detail or self._trouble,
-                latency_ms,
-                self._title,
-                self._meter.read(len(self._waiting), self._actor.now()),
-                self._devices(),
-            )
-        )
-
-    def _devices(self) -> tuple[DeviceState, ...]:
-        """Those that are there or awaited, and those that were lost and not seen since."""
-        there = [seat.device_state for seat in self._seats]
-        lost = {one: words for one, words in self._losses.items() if (one, State.READY) not in {d[:2] for d in there}}
-        awaited = [one for one in there if one.device not in lost]
-        return (*awaited, *(DeviceState(device, State.LOST, words) for device, words in lost.items()))
+        queued = len(self._waiting) + len(self._ahead)
+        self._sink(self._report.status(self._seats, queued, missing=self._missing, trouble=self._trouble))
 
     def _show_traffic(self) -> None:
         """Now and then while there is some, and at its end."""
-        now = self._actor.now()
-        if now - self._shown >= _TRAFFIC_PAUSE or not any(seat.sent for seat in self._seats):
-            self._shown = now
-            self._status()
-        if self._quiet is not None:
-            self._quiet.cancel()
-        self._quiet = self._actor.later(WINDOW, self._status)  # by then nothing moves any more
+        self._report.moved(busy=bool(self._ahead) or any(seat.sent for seat in self._seats))
 
     def _compiler_trouble(self, words: str) -> None:
         if words != self._trouble:

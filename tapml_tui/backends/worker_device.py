@@ -59,13 +59,38 @@ class _Device:
         try:
             self._run_with_room(self._session, request, execution)
         except Exception as error:  # as above
-            try:
-                self._session.round_trip()
-            except Exception:
-                self._lost(execution, error)
-            else:
+            if self._survived(self._session, error):
                 self._note.ended()
                 execution.send_failure(error, unsupported=_cannot(error))
+
+    def bring(self, header: Header) -> None:
+        """One step of bringing up what will be needed; nothing is answered while there is no session."""
+        session = self._session
+        if session is None:
+            return
+        before, up, more, failed = session.libraries_up, 0, False, False
+        try:
+            if "operand" in header:
+                _, up = session.fetch_operands(operands_from_wire(header["operand"]), fresh=False)
+            else:
+                more = not session.bring(header["library"], header["function"])
+        except Exception as error:  # as above
+            if not self._survived(session, error):
+                return
+            failed = True
+        up += session.libraries_up - before
+        self._channel.send({"op": "brought", "more": more, "failed": failed, "bytes_up": up})
+
+    def _survived(self, session: Session, error: BaseException) -> bool:
+        """Whether a session can be used after an error; if not, it is said to be lost."""
+        try:
+            session.round_trip()
+        except Exception:  # as above
+            reason, detail = messages.of_exception(error)
+            self._channel.send({"op": "lost", "reason": reason, "detail": detail})
+            self._drop()
+            return False
+        return True
 
     def _run_with_room(self, session: Session, request: Header, execution: Execution) -> None:
         """What is kept of earlier results goes before a kernel has to fail for want of memory."""
@@ -132,19 +157,6 @@ class _Device:
                 arrays.append(fetch(tensor, size))
         execution.send_outputs(arrays, identity=True)
 
-    def _lost(self, execution: Execution, error: BaseException) -> None:
-        reason, detail = messages.of_exception(error)
-        self._channel.send(
-            {
-                "op": "lost",
-                "ticket": execution.ticket,
-                "stage": execution.stage,
-                "reason": reason,
-                "detail": detail,
-            }
-        )
-        self._drop()
-
     def _drop(self) -> None:
         self._session = None
         gc.collect()
@@ -168,7 +180,7 @@ def main() -> None:
 
     channel.send({"op": "ready", "version": tvm.__version__})
     device = _Device(channel)
-    serve(channel, wanted, {"connect": device.connect, "execute": device.execute})
+    serve(channel, wanted, {"connect": device.connect, "execute": device.execute, "bring": device.bring})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from tapml_tui.backends.protocol import Backend
+from tapml_tui.backends.protocol import Backend, Operand, Unit
 from tapml_tui.engine.session import Session
 
 PREPARED_AHEAD = 2048
@@ -19,7 +19,7 @@ STEP = 8
 
 
 class Announcer:
-    """Announces each signature once to each backend, a little at a time.
+    """Announces each signature and each weight once to each backend, a little at a time.
 
     Reading 2048 nodes takes some tenths of a second, in which a key could not be answered.
     """
@@ -29,7 +29,7 @@ class Announcer:
         self._session = session
         self._backends = backends
         self._next = self._until = 0
-        self._announced: set[tuple[str, str]] = set()  # (backend, signature)
+        self._announced: set[tuple[str, str]] = set()  # (backend, signature or key of a weight)
 
     def begin(self) -> None:
         """What will be executed soon is another: announce from the cursor on."""
@@ -52,9 +52,18 @@ class Announcer:
         end = time.monotonic() + SLICE
         while self.due and time.monotonic() < end:
             stop = min(self._next + STEP, self._until)
-            for backend, units in self._session.units_ahead(self._next, stop).items():
-                new = {unit.signature: unit for unit in units if (backend, unit.signature) not in self._announced}
-                self._announced.update((backend, signature) for signature in new)
-                if new and backend in self._backends:
-                    self._backends[backend].prepare(tuple(new.values()))
+            asked: dict[str, tuple[list[Unit], list[Operand]]] = {}
+            for backend, unit, taken in self._session.ahead(self._next, stop):
+                units, weights = asked.setdefault(backend, ([], []))
+                units += [unit] if self._is_new(backend, unit.signature) else []
+                weights += [weight for weight in taken if self._is_new(backend, weight.key)]
+            for backend, (units, weights) in asked.items():
+                if (units or weights) and backend in self._backends:
+                    self._backends[backend].prepare(tuple(units), tuple(weights))
             self._next = stop
+
+    def _is_new(self, backend: str, name: str) -> bool:
+        """Whether it was not announced yet; from now on it was."""
+        known = (backend, name) in self._announced
+        self._announced.add((backend, name))
+        return not known

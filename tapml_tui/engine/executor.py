@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Generator, Sequence
 from typing import Protocol, TypeAlias, TypeGuard, TypeVar
 
-from tapml_tui.backends.protocol import Backend, Executed, Failed, Stage
+from tapml_tui.backends.protocol import Backend, Executed, Failed, Operand, Stage
 from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.forcing import CannotForce, read_forced
@@ -23,7 +23,7 @@ from tapml_tui.engine.store import Label, RunStore
 from tapml_tui.engine.units import Binding, Bindings, Unbound, executed
 from tapml_tui.engine.values import Outcome, References, Stored, raw_bytes
 from tapml_tui.engine.view import View, output_nodes
-from trace_format import Graph, Trace
+from trace_format import Graph, Trace, TraceError
 from trace_format.model import InputRef, NodeRef
 
 SOURCE = "source"
@@ -101,6 +101,14 @@ class Executor:
         return [
             view.value(ref) if view.chains(ref) else self.references.get(view.case, ref) for ref in binding.operands
         ]
+
+    def weights(self, view: View, binding: Binding, backend: str) -> list[Operand]:
+        """The parameters and buffers that a unit takes as they were recorded."""
+        try:
+            recorded = [self.references.get(view.case, ref) for ref in binding.operands if not view.chains(ref)]
+        except TraceError:  # damage is met, and said, when the unit is executed
+            return []
+        return [one.operand(backend) for one in recorded if one is not None and one.persistent and one.bytes]
 
     def label(self, view: View, node: int, backend: str) -> Label:
         """Whose execution it is; a kernel of its own belongs to the side that the node is placed on."""

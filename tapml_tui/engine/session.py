@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tapml_tui.backends.protocol import BackendStatus, State, Unit
+from tapml_tui.backends.protocol import BackendStatus, Operand, State, Unit
 from tapml_tui.compare.result import Status, Verdict
 from tapml_tui.engine.answering import Answer, Answers
 from tapml_tui.engine.breakpoints import Breakpoints, said
@@ -345,14 +345,13 @@ class Session:
         before = self.view.results.get(cursor - 1)
         return self._stop_before(cursor) is not None or (before is not None and self._stop_after(before) is not None)
 
-    def units_ahead(self, start: int, stop: int) -> dict[str, list[Unit]]:
-        """What the nodes [start, stop) will ask of each backend, in order."""
-        units: dict[str, list[Unit]] = {}
+    def ahead(self, start: int, stop: int) -> Iterator[tuple[str, Unit, list[Operand]]]:
+        """What the nodes [start, stop) will ask of which backend, in order, with the weights that it takes."""
         for node in range(start, min(stop, len(self.view.graph))):
             binding = self._executor.bindings.get(self.view.case, node)
             if isinstance(binding, Binding) and executed(binding, self.view.mode):
-                units.setdefault(self.view.placement.of(node), []).append(binding.unit)
-        return units
+                backend = self.view.placement.of(node)
+                yield backend, binding.unit, self._executor.weights(self.view, binding, backend)
 
     def _mark_breakpoints(self) -> None:
         flags, marks = self.view.table.flags, self.breakpoints.marks(self.view.graph)

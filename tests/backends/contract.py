@@ -6,6 +6,7 @@ process that executes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from typing import Any
@@ -14,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tapml_tui.backends import replies
 from tapml_tui.backends.protocol import (
     Bytes,
     Call,
@@ -24,6 +26,7 @@ from tapml_tui.backends.protocol import (
     NamedConstant,
     Operand,
     Stage,
+    State,
     TensorSpec,
     Unit,
     UnitInput,
@@ -118,6 +121,22 @@ CASES: dict[str, tuple[Unit, tuple[np.ndarray, ...]]] = {
         (F32,),
     ),
 }
+
+
+class Trip:
+    """Makes taking an answer in fail, as an error of this program would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, after: int, times: int = 1) -> None:
+        self.trips = 0
+        well, calls = replies.executed, itertools.count()
+
+        def executed(*arguments: Any) -> Executed | Failed:
+            if next(calls) >= after and self.trips < times:
+                self.trips += 1
+                raise KeyError("outputs")
+            return well(*arguments)
+
+        monkeypatch.setattr(replies, "executed", executed)
 
 
 class Contract:
@@ -236,12 +255,39 @@ class Contract:
         ids = [driver.execute(*_with_arrays("softmax")) for _ in range(40)]
         for pid in descendants(self.worker):
             os.kill(pid, signal.SIGKILL)
-        replies = [driver.answer(request_id) for request_id in ids]
         # One may have been under way, and may be blamed; all others are done by the next process.
-        failed = [reply for reply in replies if isinstance(reply, Failed)]
+        failed = [reply for reply in map(driver.answer, ids) if isinstance(reply, Failed)]
         assert len(failed) <= 1, failed
         assert isinstance(driver.run(*_with_arrays("softmax")), Executed)
         assert sorted(i for i in driver.answers() if i in ids) == ids
+
+    def test_after_an_error_of_this_program_all_is_answered_once_and_begun_anew(
+        self, fresh: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One answer of many trips us; the request that it was for is answered too."""
+        trip = Trip(monkeypatch, after=10)
+        fresh.run(*_with_arrays("softmax"))
+        ids = [fresh.execute(*_with_arrays("softmax")) for _ in range(40)]
+        failed = [reply for reply in map(fresh.answer, ids) if isinstance(reply, Failed)]
+        assert len(failed) >= 1 and trip.trips == 1
+        assert all("error of this program: KeyError: 'outputs'" in reply.reason for reply in failed), failed
+        assert isinstance(fresh.run(*_with_arrays("softmax")), Executed)
+        assert sorted(i for i in fresh.answers() if i in ids) == ids
+        assert len(fresh.program_errors()) == 1
+
+    def test_an_error_of_this_program_that_comes_again_and_again_ends_it(
+        self, fresh: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trip = Trip(monkeypatch, after=0, times=100)
+        while fresh.states[-1:] == [] or fresh.states[-1].state is not State.FAILED:
+            assert isinstance(fresh.run(*_with_arrays("softmax")), Failed)
+            fresh.drain()
+            assert trip.trips <= 4
+        refused = fresh.run(*_with_arrays("softmax"))
+        assert isinstance(refused, Failed) and "again and again" in refused.reason
+        monkeypatch.undo()
+        fresh.backend.restart()
+        assert isinstance(fresh.run(*_with_arrays("softmax")), Executed)
 
     def test_restart_when_nothing_is_wrong_changes_nothing(self, driver: Driver) -> None:
         driver.backend.restart()

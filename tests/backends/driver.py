@@ -96,9 +96,7 @@ class Driver:
                 reply = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"no such reply within {patience} s; the last were {self.replies[-12:]}") from None
-            self.replies.append(reply)
-            if isinstance(reply, BackendStatus):
-                self.states.append(reply)
+            self._take(reply)
             if wanted(reply):
                 return reply
 
@@ -134,7 +132,12 @@ class Driver:
     def drain(self) -> None:
         """Take in what has come by now."""
         while not self._queue.empty():
-            self.replies.append(self._queue.get())
+            self._take(self._queue.get())
+
+    def _take(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        if isinstance(reply, BackendStatus):
+            self.states.append(reply)
 
     def answers(self) -> list[int]:
         """Ids of the requests that were answered, in order."""

@@ -208,7 +208,7 @@ def test_killed_by_somebody_else_while_it_ran_a_kernel(driver: Driver, name: str
     _wait_for_stage(driver)
     session = max(set(descendants("worker_server")) - driver.others)
     os.kill(session, getattr(signal, name))
-    assert name in driver.state(State.LOST).detail
+    driver.state(State.LOST)
     assert isinstance(driver.answer(request), Executed)
     assert isinstance(driver.run(wanted, X[:1]), Executed)
 

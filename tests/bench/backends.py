@@ -84,8 +84,8 @@ class Warm:
         if self._sink is not None:
             self._sink(reply)
 
-    def prepare(self, units: Sequence[Unit]) -> None:
-        self.inner.prepare(units)
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
+        self.inner.prepare(units, weights)
 
     def execute(self, request: Execute) -> None:
         self.inner.execute(request)

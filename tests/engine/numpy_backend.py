@@ -116,6 +116,8 @@ class NumpyBackend:
         self.identities = identities
         self.executed: list[str] = []
         self.prepared: list[str] = []
+        self.announced: list[Operand] = []  # weights
+        self.weights: set[str] = set()  # keys of those that came with requests
         self.uploads: list[str] = []
         self.fetched = 0
         self.restarts = 0
@@ -133,8 +135,9 @@ class NumpyBackend:
         self._thread.start()
         sink(BackendStatus(self.id, State.READY, title=f"numpy {self.id}"))
 
-    def prepare(self, units: Sequence[Unit]) -> None:
+    def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
         self.prepared += [unit.signature for unit in units]
+        self.announced += weights
         self._sink(Prepared(self.id, len(units), len(units)))
 
     def execute(self, request: Execute) -> None:
@@ -170,6 +173,7 @@ class NumpyBackend:
 
     def _answer(self, request: Execute) -> Reply:
         self.executed.append(request.label)
+        self.weights |= {operand.key for operand in request.operands if operand.persistent}
         inputs = [self._operand(operand) for operand in request.operands]
         missing = tuple(i for i, array in enumerate(inputs) if array is None)
         if missing:

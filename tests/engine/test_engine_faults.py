@@ -41,3 +41,12 @@ def test_everything_is_announced_once_in_order(tmp_path: Path) -> None:
         assert len(driver.target.prepared) == len(set(driver.target.prepared)) > 0
         first = [driver.engine.unit(node).signature for node in range(3)]
         assert driver.target.prepared[:3] == first
+
+
+def test_weights_are_announced_once_under_the_names_that_they_have_in_requests(tmp_path: Path) -> None:
+    with mlp(layers=4).write(tmp_path / "toy.trace") as trace, Driver(trace) as driver:
+        driver.step(Verb.CONTINUE)
+        keys = [weight.key for weight in driver.target.announced]
+        assert len(keys) == len(set(keys))
+        assert set(keys) == driver.target.weights
+        assert all(weight.persistent and weight.bytes is not None for weight in driver.target.announced)
