@@ -193,7 +193,7 @@ def test_an_operator_that_is_not_understood_is_left_alone() -> None:
 def test_an_angle_that_is_reduced_coarsely_is_named(operator: str) -> None:
     """As a GPU's fast intrinsics: the angle times 1 / (2 pi) in float32, of which the whole part is dropped."""
     random = np.random.default_rng(sampling.rng(operator).getrandbits(64))
-    angle = (np.arange(32)[:, None] * 1e4 ** -(np.arange(16) / 16) * random.uniform(0.9, 1.1)).astype(np.float32)
+    angle = (np.arange(64)[:, None] * 1e4 ** -(np.arange(32) / 32) * random.uniform(0.9, 1.1)).astype(np.float32)
     function = np.sin if "sin" in operator else np.cos
     right = function(angle.astype(np.float64)).astype(np.float32)
     turns = angle * np.float32(1 / (2 * np.pi))
@@ -201,6 +201,6 @@ def test_an_angle_that_is_reduced_coarsely_is_named(operator: str) -> None:
     found = diagnose(right, fast, inputs=[angle], operator=operator, allowance=4e-7)
     assert found is not None and found.kind is Kind.LOW_PRECISION
     assert "grows with the size of the input" in found.sentence
-    for wrong in (right * np.float32(1 + 1e-5), np.where(np.arange(32)[:, None] < 24, right, 0)):
+    for wrong in (right * np.float32(1 + 1e-5), np.where(np.arange(64)[:, None] < 48, right, 0)):
         other = diagnose(right, wrong.astype(np.float32), inputs=[angle], operator=operator, allowance=4e-7)
         assert other is not None and other.kind is not Kind.LOW_PRECISION

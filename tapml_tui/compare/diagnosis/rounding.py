@@ -29,8 +29,8 @@ _FEWEST = 8
 _PERIODIC = {"sin", "cos", "tan"}
 _COARSE = 64.0
 """Unit roundoffs of the angle that its reduction costs at most."""
-_GROWTH = 1.4
-"""How much larger errors are, at least, where the angle is twice as large."""
+_GROWTH = 2.0
+"""How much larger errors are, at least, where the angle is four times as large."""
 
 
 def narrower(dtype: np.dtype[Any]) -> Iterator[tuple[str, Any]]:
@@ -109,13 +109,8 @@ def coarse_angles(evidence: Evidence) -> Diagnosis | None:
     most = _COARSE * max(FLOAT32.roundoff, unit.roundoff) * np.maximum(angle, 1.0)
     if angle[bad].min() < np.pi or (error > most).any():
         return None
-    sizes = []
-    for far in (4.0, 2.0, 1.0):
-        band = error[(angle > angle.max() / (2.0 * far)) & (angle <= angle.max() / far)]
-        if band.size < _FEWEST:
-            return None
-        sizes.append(float(np.sqrt(np.mean(np.square(band)))))
-    if not sizes[2] > _GROWTH * sizes[1] > _GROWTH**2 * sizes[0]:
+    near, far = (error[(angle > part * angle.max()) & (angle <= 2 * part * angle.max())] for part in (0.125, 0.5))
+    if min(near.size, far.size) < _FEWEST or np.mean(np.square(far)) < np.square(_GROWTH) * np.mean(np.square(near)):
         return None
     words = (
         f"the error grows with the size of the input, and is small below {angle[bad].min():.3g}: the argument is "
