@@ -17,9 +17,10 @@ import numpy as np
 from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.address import Address
 from tapml_tui.backends.frames import Header
-from tapml_tui.backends.process import WorkerProcess, crashed, describe_exit
+from tapml_tui.backends.loss import Loss
+from tapml_tui.backends.process import WorkerProcess, describe_exit
 from tapml_tui.backends.protocol import Deadlines, State
-from tapml_tui.backends.troubles import is_device_lost, is_poisoned, refusal
+from tapml_tui.backends.troubles import refusal
 
 _LOSSES_IN_A_ROW = 4
 _BUSY_HINT = 3.0
@@ -29,26 +30,6 @@ _RETRY_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 # Before there was a session, an address that nobody answers at is likely mistyped; after that it may be a reboot.
 _FIRST_TRIES = 4
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The session went away.
-
-    Attributes:
-        words: What happened.
-        crashed: The process that ran the kernels died by itself: if a kernel ran, it is to blame.
-        deadline: We ended it, because something took too long or was interrupted.
-        certain: The kernel did it. At a distance it may have been the line, and somebody else may have killed the
-            process.
-        log: The last lines that the server wrote.
-    """
-
-    words: str
-    crashed: bool = False
-    deadline: bool = False
-    certain: bool = False
-    log: str = ""
 
 
 @dataclass
@@ -123,6 +104,16 @@ class DeviceLink:
             self._start_worker()
         self._connect()
 
+    def leave(self) -> WorkerProcess | None:
+        """Have the device worker end by itself, so that the server sees the end of a session, and no line that breaks.
+
+        A stock Python server serves nobody any more after a client that went in the middle of a call. Ours does.
+        """
+        if self._address.ours or not self.connected:
+            return None
+        self.send({"op": "leave"})
+        return self._worker
+
     def stop(self) -> list[WorkerProcess]:
         """Kill everything; the processes are returned to be waited for."""
         self._closing = True
@@ -188,11 +179,7 @@ class DeviceLink:
 
     def _session_ended(self, code: int, *, line_broke: bool) -> None:
         """The server may say so before it is known that the device worker is gone: then no kernel is to blame."""
-        if line_broke:
-            ended = Loss("the RPC session broke off")
-        else:
-            words = f"the process that runs the kernels {describe_exit(code)}"
-            ended = Loss(words, crashed=True, certain=crashed(code))
+        ended = Loss.of_a_session(code, line_broke=line_broke)
         if self._breaking is None:
             # Code 0 is the end of a session that the device worker let go of.
             if code != 0 and self.connected:
@@ -231,19 +218,11 @@ class DeviceLink:
                 self._connect_failed(header["reason"], header["detail"])
             case "lost":
                 if self.connected and self._breaking is None:
-                    self._lose(self._broken(header["reason"], header["detail"]), session_may_hang=True)
+                    loss = Loss.of_a_call(header["reason"], header["detail"], ours=self._address.ours)
+                    self._lose(loss, session_may_hang=True)
             case _:
                 if self.connected and self._breaking is None:
                     self._events.frame(header, blocks)
-
-    def _broken(self, reason: str, detail: str) -> Loss:
-        """What it means that a call failed and the session does not answer any more."""
-        if is_poisoned(detail):
-            return Loss("an earlier call spoilt the RPC session; it is made anew")
-        if is_device_lost(detail):
-            return Loss(f"the driver gave the device up: {reason}", crashed=True, certain=True)
-        # Of our own server it is known soon what became of the process that ran the kernel.
-        return Loss(f"the connection was lost: {reason}", crashed=not self._address.ours)
 
     def _worker_exit(self, worker: WorkerProcess, code: int) -> None:
         if worker is not self._worker or self._closing:

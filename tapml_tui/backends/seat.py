@@ -11,8 +11,9 @@ import numpy as np
 
 from tapml_tui.backends.actor import Actor, Watch
 from tapml_tui.backends.address import Address
-from tapml_tui.backends.device_link import DeviceLink, LinkEvents, Loss
+from tapml_tui.backends.device_link import DeviceLink, LinkEvents
 from tapml_tui.backends.frames import Header
+from tapml_tui.backends.loss import Loss
 from tapml_tui.backends.operands import spec_bytes
 from tapml_tui.backends.process import WorkerProcess
 from tapml_tui.backends.protocol import Deadlines, DeviceState, Execute, Stage, State
@@ -107,6 +108,11 @@ class Seat:
         self.link.send({"op": "drop", "below": self._tickets})
         self.link.send({"op": "ping"})
         self._watch.begin(_GRACE, "what was interrupted did not end")
+
+    def leave(self) -> WorkerProcess | None:
+        """Nobody wants anything any more: the worker, if it ends after what it is at."""
+        self.link.send({"op": "drop", "below": self._tickets})
+        return self.link.leave()
 
     def stop(self) -> list[WorkerProcess]:
         """Kill everything; the processes are returned to be waited for."""

@@ -15,11 +15,11 @@ from tapml_tui.backends import replies
 from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.address import Address, target_kind
 from tapml_tui.backends.ahead import Ahead
-from tapml_tui.backends.device_link import Loss
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import Kernel, NoKernel
 from tapml_tui.backends.kernels import KernelEvents, Kernels
 from tapml_tui.backends.killers import Killer, Killers
+from tapml_tui.backends.loss import Loss
 from tapml_tui.backends.operands import output_limit, request_to_wire
 from tapml_tui.backends.prebuilt import Prebuilt, names_of
 from tapml_tui.backends.process import WorkerProcess
@@ -42,6 +42,7 @@ TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
 # Enough that the device never waits for us, few enough that a loss costs little; fewer where others could do it.
 _IN_FLIGHT = 8
 _IN_FLIGHT_OF_SEVERAL = 3
+_GOODBYE = 2.0  # seconds for a server of somebody else's to end what it is at
 
 
 class TargetBackend(ActingBackend):
@@ -128,6 +129,10 @@ class TargetBackend(ActingBackend):
         self._actor.post(lambda: self._kernels.describe(unit))
 
     def _stop_processes(self) -> None:
+        leaving = [worker for seat in self._seats if (worker := seat.leave()) is not None]
+        until = self._actor.now() + _GOODBYE
+        for worker in leaving:
+            worker.join(max(0.0, until - self._actor.now()))
         for process in self._kill():
             process.join(5)
         self._killers.close()

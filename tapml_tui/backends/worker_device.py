@@ -81,6 +81,11 @@ class _Device:
         up += session.libraries_up - before
         self._channel.send({"op": "brought", "more": more, "failed": failed, "bytes_up": up})
 
+    def leave(self, header: Header) -> None:
+        """Say goodbye to the server, and end."""
+        self._drop()
+        os._exit(0)
+
     def _survived(self, session: Session, error: BaseException) -> bool:
         """Whether a session can be used after an error; if not, it is said to be lost."""
         try:
@@ -180,7 +185,11 @@ def main() -> None:
 
     channel.send({"op": "ready", "version": tvm.__version__})
     device = _Device(channel)
-    serve(channel, wanted, {"connect": device.connect, "execute": device.execute, "bring": device.bring})
+    serve(
+        channel,
+        wanted,
+        {"connect": device.connect, "execute": device.execute, "bring": device.bring, "leave": device.leave},
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from tapml_tui.backends.address import Address
 from tapml_tui.backends.launch import TargetOptions, make_backends
-from tapml_tui.backends.protocol import BackendStatus, Deadlines, Executed, Failed, State
+from tapml_tui.backends.protocol import BackendStatus, Deadlines, Executed, Failed, Stage, State
 from tapml_tui.backends.reach import openness, reach
 from tests.backends.driver import Driver, unary, wait_until
 from tests.backends.servers import free_ports, listens, tvm_program
@@ -61,6 +62,33 @@ def test_a_direct_server_with_a_key(tmp_path: Path, kernel_folder: Path) -> None
             _is_well(driver)
         finally:
             driver.backend.close()
+
+
+@pytest.mark.slow
+@pytest.mark.tvm
+@pytest.mark.parametrize("through_proxy", [False, True])
+def test_a_stock_server_outlives_us(tmp_path: Path, kernel_folder: Path, through_proxy: bool) -> None:
+    """Who is closed in the middle of a transfer leaves a server that serves the next one."""
+    large = np.ones(2 << 20, np.float32)
+    wanted = unary("aten.neg.default", large)
+    (port,) = free_ports(1)
+    with ExitStack() as stack:
+        if through_proxy:
+            stack.enter_context(tvm_program("rpc_proxy", port))
+        way = ["--through-proxy"] if through_proxy else []
+        stack.enter_context(tvm_program("rpc_server", port, *way, "--key", "board"))
+        for _ in range(3):
+            driver = _start(tmp_path, kernel_folder, rpc=f"127.0.0.1:{port}", key="board")
+            try:
+                _is_well(driver)
+                operand = driver.operand(large, "large")
+                assert isinstance(driver.run(wanted, operand), Executed)
+                for _ in range(4):
+                    driver.execute(wanted, operand)
+                pending = driver.backend._waiting  # type: ignore[attr-defined]
+                wait_until(lambda p=pending: any(one.stage is Stage.FETCH for one in list(p.values())), "it is fetched")  # type: ignore[misc]
+            finally:
+                driver.backend.close()
 
 
 @pytest.mark.slow
