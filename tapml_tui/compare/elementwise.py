@@ -96,7 +96,7 @@ def compare(
         if override is not None and override.times is not None:
             noise = replace(noise, times=override.times)
         if known is not None:
-            limits = noise.knowing(reference, known)
+            limits = noise.knowing(reference, actual, known)
         law = noise
     result = _tallied(reference, actual, Tally(law, inherited_nan, limits))
     at = abs(result.worst_values[0]) if result.worst_values is not None else size

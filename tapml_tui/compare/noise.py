@@ -125,7 +125,8 @@ FLOAT32 = Precision(23, 2.0**-150)
 class Known(NamedTuple):
     """What the inputs of an operator tell of each element of its output, in the unit of the value.
 
-    The source then errs by what it does: by the smaller of h(r) + D(r) and |r - truth|. The target rounds what it
+    The target may be off from the truth, which may lie on either side of r: instead of h(r) + D(r) the source adds
+    truth - r to what a larger result may be off, and r - truth to what a smaller one may. The target rounds what it
     has, which is at most |r| and all that both may err, and so may be coarser than r where a power of two lies
     between. M is `straying`; where the source strays k times as far beyond its last rounding, it rounds more often
     than once, and the target may do so everywhere: k times `straying`, as far as D(r) goes.
@@ -242,7 +243,7 @@ class Noise(Law):
             out *= self.times
         return out
 
-    def knowing(self, reference: Floats, known: Known) -> Floats:
+    def knowing(self, reference: Floats, actual: Floats, known: Known) -> Floats:
         """The allowance of each element of which so much is known, as float64."""
         value = reference.astype(np.float64)
         half = half_ulp(np.abs(value), self.unit)
@@ -253,13 +254,13 @@ class Noise(Law):
                 np.minimum(beyond, 2 * self.ulps * half, out=beyond)
             source, more = half + beyond, beyond
             if known.truth is not None:
-                astray = np.abs(value - known.truth)
-                source = np.fmin(source, astray)
-                further = (astray - half) / straying
+                astray = known.truth - value
+                further = (np.abs(astray) - half) / straying
                 more = np.fmin(beyond, np.max(further, where=np.isfinite(further), initial=0.0) * straying)
+                source = np.fmin(source, astray * np.sign(actual.astype(np.float64) - value))
             straying = np.maximum(straying, more)
-            last = half_ulp(np.abs(value) + source + straying, self.unit)
-            allowed = self.times * np.maximum(source + straying + last, self.smallest)
+            last = half_ulp(np.abs(value) + np.abs(source) + straying, self.unit)
+            allowed = self.times * np.maximum(source + straying + last, np.maximum(half, self.smallest))
         return np.where(np.isfinite(allowed), allowed, self.allowance(np.abs(value)))
 
     @property

@@ -101,6 +101,19 @@ def test_matrices_are_enough_for_types_that_round_on_the_way(monkeypatch: pytest
     assert known(x, w, unit) is None
 
 
+def test_the_target_may_be_off_from_the_truth_and_not_from_the_source() -> None:
+    """A sum that the source has rounded up: the target may round it down, and not further up."""
+    reference = np.array([1.0, 2.0], np.float16)
+    ulp = np.spacing(reference).astype(np.float64)
+    found = Known(0.6 * ulp, reference - 0.45 * ulp)
+    facts = {"known": found, "floor": Floor(1.0, 1.0, "float64", 0.5, 0.0), "rms": 1.0}
+    assert compare(reference, (reference - ulp).astype(np.float16), **facts).passed
+    assert not compare(reference, (reference + ulp).astype(np.float16), **facts).passed
+    assert compare(reference, reference, **facts).factor == 0.0
+    unknown = {**facts, "known": Known(0.6 * ulp, None)}
+    assert compare(reference, (reference + ulp).astype(np.float16), **unknown).passed
+
+
 def test_what_is_not_known_limits_nothing() -> None:
     x, w = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
     assert known(x, w[:, :3], FLOAT32) is None

@@ -62,7 +62,8 @@ def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:
         found = known_of(binding.unit.calls[0], inputs, reference)
         assert found is not None
         rule = noise_of(reference.dtype, binding.values[0].isolated, rms(reference), terms=8.0, functions=False)
-        usual, allowed = rule.allowance(np.abs(reference.astype(np.float64))), rule.knowing(reference, found)
+        usual = rule.allowance(np.abs(reference.astype(np.float64)))
+        allowed = rule.knowing(reference, reference + 1, found)
         at = np.unravel_index((usual / allowed).argmax(), reference.shape)
         assert usual[at] > 1.5 * allowed[at]
 
