@@ -55,6 +55,30 @@ def test_half_of_a_sum_may_be_rounded_to_a_half_type(n: int, dtype: np.dtype) ->
     assert allowed.mean() < 4 * unit.roundoff * np.sqrt((exact**2).mean())
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("weights", ["signed", "positive", "few large"])
+def test_any_part_of_a_sum_may_be_rounded_on_the_way(weights: str, dtype: np.dtype) -> None:
+    """With the truth known, little room is left: all of it has to be where a rounding may take the result."""
+    random, unit = generator(f"parts/{weights}/{dtype}"), precision(np.dtype(dtype))
+    assert unit is not None
+    for _ in range(8):
+        x, w = random.normal(size=(64, 32)), random.normal(size=(128, 32))
+        if weights == "positive":
+            x, w = np.abs(x), np.abs(w)
+        if weights == "few large":
+            x = np.exp(3 * x) / np.exp(3 * x).sum(axis=-1, keepdims=True)
+        x, w = x.astype(dtype).astype(np.float64), w.astype(dtype).astype(np.float64)
+        part = random.random(32) < random.uniform(0.2, 0.8)
+        exact = x @ w.T
+        rounded = again((x[:, part] @ w[:, part].T).astype(np.float32), dtype)
+        source, other = exact.astype(dtype), (rounded + x[:, ~part] @ w[:, ~part].T).astype(dtype)
+        floor = Floor(1.0, 1e-3, "float64", 0.5, 0.0)
+        facts = {"floor": floor, "terms": 32.0, "functions": False, "known": known(x, w, unit)}
+        assert compare(source, other, **facts).passed
+        wrong = (exact + 8 * np.abs(other.astype(np.float64) - exact).max()).astype(dtype)
+        assert not compare(source, wrong, **facts).passed
+
+
 def test_a_bias_does_not_hide_that_the_sums_before_it_were_small() -> None:
     """Eight times what a sequential sum errs passes by the size of the result, and not by that of the sums."""
     x, w = products(64, falling=False)
