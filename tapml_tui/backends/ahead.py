@@ -13,12 +13,9 @@ from tapml_tui.backends.actor import Actor, Timer
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.kernel_cache import Kernel, NoKernel
 from tapml_tui.backends.killers import Killers
-from tapml_tui.backends.operands import operands_to_wire, spec_bytes
+from tapml_tui.backends.operands import operands_to_wire
 from tapml_tui.backends.protocol import Operand, Unit
 from tapml_tui.backends.seat import Seat
-
-LARGEST = 64 << 10
-"""Bytes of a weight that is sent ahead: what goes up cannot be stopped half way, and a request may come any moment."""
 
 _IDLE = 0.05  # seconds: a verdict may take several requests, one after the other
 
@@ -57,7 +54,7 @@ class Ahead:
     def announce(self, units: Sequence[Unit], weights: Sequence[Operand]) -> None:
         """These are going to be needed."""
         self._announced.extend(unit.signature for unit in units)
-        self._announced.extend(weight for weight in weights if spec_bytes(weight.spec) <= LARGEST)
+        self._announced.extend(weights)
         self.go_on()
 
     def go_on(self) -> None:

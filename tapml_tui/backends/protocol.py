@@ -340,6 +340,10 @@ Reply: TypeAlias = Executed | Failed | BackendStatus | Prepared | KernelText | L
 Sink: TypeAlias = Callable[[Reply], None]
 
 
+SENT_AHEAD = 64 << 10
+"""Bytes of the largest weight that is announced: what goes up cannot be stopped half way, and a request may come."""
+
+
 class Backend(Protocol):
     """A side that can execute units. All methods return at once; replies go to the sink.
 
@@ -359,7 +363,8 @@ class Backend(Protocol):
     def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
         """Say what will be executed soon, so that it can be compiled ahead, in few modules.
 
-        `weights` are operands that it will have: while nothing else is to be done, they may be sent ahead.
+        `weights` are operands that it will have, of at most SENT_AHEAD bytes: while nothing else is to be done, they
+        may be sent ahead.
         """
 
     def execute(self, request: Execute) -> None:

@@ -11,12 +11,12 @@ import secrets
 from collections.abc import Generator, Sequence
 from typing import Protocol, TypeAlias, TypeGuard, TypeVar
 
-from tapml_tui.backends.protocol import Backend, Executed, Failed, Operand, Stage
+from tapml_tui.backends.protocol import SENT_AHEAD, Backend, Executed, Failed, Operand, Stage
 from tapml_tui.compare.overrides import Overrides
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.forcing import CannotForce, read_forced
 from tapml_tui.engine.gathering import Gatherer
-from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending
+from tapml_tui.engine.jobs import Job, Jobs, Operandlike, Pending, size_of
 from tapml_tui.engine.operator_facts import choice_of
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.store import Label, RunStore
@@ -103,9 +103,14 @@ class Executor:
         ]
 
     def weights(self, view: View, binding: Binding, backend: str) -> list[Operand]:
-        """The parameters and buffers that a unit takes as they were recorded."""
+        """The parameters and buffers that a unit takes as they were recorded, and that may be sent ahead.
+
+        Larger ones are not looked at: to say where their bytes are is to check all of them.
+        """
+        inputs = zip(binding.operands, binding.unit.inputs, strict=True)
+        small = [ref for ref, spec in inputs if isinstance(ref, InputRef) and size_of(spec) <= SENT_AHEAD]
         try:
-            recorded = [self.references.get(view.case, ref) for ref in binding.operands if not view.chains(ref)]
+            recorded = [self.references.get(view.case, ref) for ref in small if not view.chains(ref)]
         except TraceError:  # damage is met, and said, when the unit is executed
             return []
         return [one.operand(backend) for one in recorded if one is not None and one.persistent and one.bytes]

@@ -93,10 +93,11 @@ class Job:
     @property
     def cut(self) -> bool:
         """Whether an output is too large to be sent back."""
-        return any(_size(spec) > self.request.fetch_limit for spec in self.request.unit.outputs)
+        return any(size_of(spec) > self.request.fetch_limit for spec in self.request.unit.outputs)
 
 
-def _size(spec: TensorSpec) -> int:
+def size_of(spec: TensorSpec) -> int:
+    """Bytes of a tensor."""
     return math.prod(spec.shape) * item_size(spec.dtype)
 
 
@@ -163,7 +164,7 @@ class Jobs:
             fresh=fresh,
             lane=lane,
         )
-        expected = sum(size for size in map(_size, unit.outputs) if size <= fetch_limit)
+        expected = sum(size for size in map(size_of, unit.outputs) if size <= fetch_limit)
         job = Job(backend, request, tuple(sources), label if keep and into is None else None, expected, into=into)
         self._flying[number] = job
         self._backends[backend].execute(request)

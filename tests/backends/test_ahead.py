@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapml_tui.backends.ahead import LARGEST
 from tapml_tui.backends.launch import TargetOptions, make_backends
 from tapml_tui.backends.protocol import BackendStatus, Deadlines, Executed, Failed, State, Traffic, Unit, UnitInput
 from tests.backends.driver import Driver, descendants, spec, unary, unit
@@ -67,13 +66,6 @@ def test_a_step_takes_nothing_up_but_what_is_new(driver: Driver) -> None:
     assert isinstance(reply, Executed)
     assert reply.bytes_up == X.nbytes
     assert _settled(driver, ahead + 1).up == ahead + X.nbytes
-
-
-def test_a_weight_that_would_block_the_line_waits_until_it_is_needed(driver: Driver) -> None:
-    large = np.ones((LARGEST >> 2) + 1, np.float32)
-    driver.backend.prepare([], [driver.operand(large, "large", persistent=True), driver.operand(X, "x")])
-    driver.backend.prepare(UNITS[:1])
-    assert _settled(driver, X.nbytes + 1000).up < LARGEST
 
 
 def test_a_request_goes_before_everything_that_is_ahead(tmp_path: Path, kernel_folder: Path) -> None:

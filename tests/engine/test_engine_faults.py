@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
-from tapml_tui.backends.protocol import LogLine
+from tapml_tui.backends.protocol import SENT_AHEAD, LogLine
 from tapml_tui.engine.commands import Retry, Step, Verb
 from tapml_tui.engine.events import StopReason
 from tests.engine.toys import Driver, mlp
@@ -50,3 +51,10 @@ def test_weights_are_announced_once_under_the_names_that_they_have_in_requests(t
         assert len(keys) == len(set(keys))
         assert set(keys) == driver.target.weights
         assert all(weight.persistent and weight.bytes is not None for weight in driver.target.announced)
+
+
+def test_a_weight_that_would_block_the_line_is_not_announced(tmp_path: Path) -> None:
+    size = math.isqrt(SENT_AHEAD // 4) + 1
+    with mlp(size=size).write(tmp_path / "toy.trace") as trace, Driver(trace) as driver:
+        driver.step(Verb.CONTINUE)
+        assert driver.target.weights and not driver.target.announced
