@@ -1,11 +1,39 @@
-"""How far apart numbers are where the answer is a whole number."""
+"""How far apart numbers are: as a number, and where the answer is a whole one, exactly."""
 
 from __future__ import annotations
+
+import math
 
 import ml_dtypes
 import numpy as np
 
 from tapml_tui.compare.chunks import Array
+from tapml_tui.compare.precision import CHUNK, precision
+
+
+@np.errstate(invalid="ignore", over="ignore")  # infinity less infinity: the NaN is the answer
+def max_abs(reference: Array, actual: Array) -> float:
+    """Largest absolute difference (per real and imaginary part); NaN if there is one.
+
+    In float64; where both have at most the precision of float32 in float32, which is right but for its last rounding.
+    """
+    a, b = reference.reshape(-1), actual.reshape(-1)
+    narrow = all(fine is not None and not fine.wide for fine in map(precision, (a.dtype, b.dtype)))
+    for wide in (np.float32, np.float64) if narrow else (np.float64,):
+        worst = 0.0
+        for start in range(0, a.size, CHUNK):
+            distance = real_parts(a[start : start + CHUNK], wide) - real_parts(b[start : start + CHUNK], wide)
+            worst = float(np.maximum(worst, np.abs(distance, out=distance).max()))
+        if not math.isinf(worst):  # else the difference of two that are finite may have been above float32
+            break
+    return worst
+
+
+def real_parts(chunk: Array, wide: type[np.floating]) -> Array:
+    """In the precision `wide`, a complex number as two."""
+    if np.issubdtype(chunk.dtype, np.complexfloating):
+        chunk = np.ascontiguousarray(chunk).view(chunk.real.dtype)
+    return chunk.astype(wide, copy=False)
 
 
 def exact_distance(reference: Array, actual: Array) -> Array:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tapml_tui.compare import Comparison
-from tapml_tui.compare.precision import CHUNK, precision
+from tapml_tui.compare.distances import max_abs, real_parts
+from tapml_tui.compare.precision import precision
 
 _CHUNK = 1 << 20  # elements at a time
 _TOP = 5
@@ -224,33 +225,8 @@ def cosine(reference: np.ndarray, actual: np.ndarray) -> float:
     dot = left = right = 0.0
     a, b = reference.reshape(-1), actual.reshape(-1)
     for start in range(0, a.size, _CHUNK):
-        x, y = (_real(one[start : start + _CHUNK], np.float64) for one in (a, b))
+        x, y = (real_parts(one[start : start + _CHUNK], np.float64) for one in (a, b))
         dot, left, right = dot + float(x @ y), left + float(x @ x), right + float(y @ y)
     if left == 0.0 or right == 0.0:
         return float(left == right)
     return dot / float(np.sqrt(left) * np.sqrt(right))
-
-
-@np.errstate(invalid="ignore", over="ignore")  # infinity less infinity: the NaN is the answer
-def max_abs(reference: np.ndarray, actual: np.ndarray) -> float:
-    """Largest absolute difference (per real and imaginary part); NaN if there is one.
-
-    In float64; of what has at most the precision of float32 in float32, which is right but for its last rounding.
-    """
-    a, b = reference.reshape(-1), actual.reshape(-1)
-    fine = precision(a.dtype)
-    for wide in (np.float64,) if fine is None or fine.wide else (np.float32, np.float64):
-        worst = 0.0
-        for start in range(0, a.size, CHUNK):
-            distance = _real(a[start : start + CHUNK], wide) - _real(b[start : start + CHUNK], wide)
-            worst = float(np.maximum(worst, np.abs(distance, out=distance).max()))
-        if not math.isinf(worst):  # else the difference of two that are finite may have been above float32
-            break
-    return worst
-
-
-def _real(chunk: np.ndarray, wide: type[np.floating]) -> np.ndarray:
-    """In the precision `wide`, a complex number as two."""
-    if np.issubdtype(chunk.dtype, np.complexfloating):
-        chunk = np.ascontiguousarray(chunk).view(chunk.real.dtype)
-    return chunk.astype(wide, copy=False)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tapml_tui.engine.end_to_end import max_abs
+from tapml_tui.compare.distances import max_abs
 from trace_format import Run, RunOutput, RunRecord
 
 _BLOCK = 1 << 20

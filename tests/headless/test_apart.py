@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tapml_tui.engine.end_to_end import max_abs
+from tapml_tui.compare.distances import max_abs
 from tapml_tui.headless.apart import distances, read_ahead
 from tests.sampling import count, rng
 from trace_format import Run, RunRecord, TraceError, open_run, read_run
@@ -55,6 +55,7 @@ def test_what_float32_cannot_hold() -> None:
     most = np.finfo(np.float32).max
     one, other = np.full(3, most, np.float32), np.full(3, -most, np.float32)
     assert max_abs(one, other) == 2.0 * float(most)
+    assert max_abs(np.float32([1]), np.float64([1 + 1e-12])) == pytest.approx(1e-12, rel=1e-3)
     assert max_abs(np.float32([1, np.inf]), np.float32([2, 3])) == np.inf
     assert np.isnan(max_abs(np.float32([np.inf, 1]), np.float32([np.inf, 2])))
     assert np.isnan(max_abs(np.float32([5, np.nan]), np.float32([2, 3])))
