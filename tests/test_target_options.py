@@ -84,6 +84,7 @@ def test_files_that_are_not_usable_say_so(trace: str, text: str) -> None:
     assert "profiles.toml" in str(complaint.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

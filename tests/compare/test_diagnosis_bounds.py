@@ -54,6 +54,7 @@ def large(rows: int = 4096, columns: int = 4096) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((rows, columns), np.float32)
 
 
+@pytest.mark.slow
 def test_64_mib_are_looked_at_in_bounded_memory() -> None:
     values = large()
     wrong = np.random.default_rng(1).standard_normal(values.shape, np.float32)  # nothing fits, so all is tried
@@ -63,6 +64,7 @@ def test_64_mib_are_looked_at_in_bounded_memory() -> None:
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_where_slices_were_left_out_the_sentence_says_about() -> None:
     values = large(64, 65536)
     actual = values.copy()

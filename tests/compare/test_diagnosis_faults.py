@@ -51,6 +51,7 @@ def assert_good(counts: Counter[str], lines: list[str]) -> None:
     assert counts["right"] >= RIGHT * total and counts["wrong"] <= WRONG * total, (counts, lines)
 
 
+@pytest.mark.slow
 def test_faults_in_random_activations_are_named() -> None:
     random = np.random.default_rng(sampling.rng("activations").randrange(1 << 32))
 
@@ -66,6 +67,7 @@ def test_faults_in_random_activations_are_named() -> None:
         )
 
 
+@pytest.mark.slow
 def test_faults_in_real_activations_are_named() -> None:
     random = sampling.rng("demo")
     usable = [

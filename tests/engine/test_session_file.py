@@ -218,6 +218,7 @@ def kill_and_look(folder: Path, times: int, longest: float, *, real: bool) -> No
     assert number > times, "it was always killed before it had done anything"
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     mlp(cases=2).write(tmp_path / "t.trace").close()
     kill_and_look(tmp_path, count(6, 200), 0.3, real=False)

@@ -18,6 +18,7 @@ TESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_each_is_told_of_in_order_and_a_crash_stops_nobody(tmp_path: Path, jobs: str) -> None:
     for name, text in TESTS.items():

@@ -107,6 +107,7 @@ def test_verify_finds_damage_and_recover_says_what_is_lost(trace: Path, tmp_path
 GARBAGE = [b"", b"\x00", b"hello\n", b"\x89" * 4096, b"PK\x03\x04" + bytes(100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["info", "verify", "check"])
 @pytest.mark.parametrize("content", GARBAGE, ids=range(len(GARBAGE)))
 def test_what_is_no_trace_is_exit_code_4(command: str, content: bytes, tmp_path: Path) -> None:
@@ -117,6 +118,7 @@ def test_what_is_no_trace_is_exit_code_4(command: str, content: bytes, tmp_path:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [(), ("info",), ("verify",), ("check",)])
 def test_what_cannot_be_opened_is_exit_code_2(command: tuple[str, ...], tmp_path: Path) -> None:
     assert_explained(run(*command, tmp_path / "nothing"), 2)
@@ -129,6 +131,7 @@ def test_permission_denied_is_exit_code_2(trace: Path) -> None:
     assert_explained(run("info", trace), 2)
 
 
+@pytest.mark.slow
 def test_a_folder_or_a_missing_folder_as_output(trace: Path, tmp_path: Path) -> None:
     assert_explained(run("recover", trace, "-o", tmp_path), 2)
     assert_explained(run("recover", trace, "-o", tmp_path / "no" / "such.trace"), 2)
@@ -180,6 +183,7 @@ def test_wrong_arguments_are_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [

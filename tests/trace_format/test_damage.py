@@ -165,6 +165,7 @@ def test_verify_finds_every_damage(tmp_path: Path) -> None:
     assert found == [place - 24 for place in places]
 
 
+@pytest.mark.slow
 def test_verify_sees_every_changed_byte(tmp_path: Path) -> None:
     path = small_trace(tmp_path / "t")
     data = path.read_bytes()

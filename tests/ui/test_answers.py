@@ -21,6 +21,7 @@ def broken(right: Arrays) -> Arrays:
     raise RuntimeError("the device is on fire")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [(), ("c", "c")], ids=["start", "end"])
 @pytest.mark.parametrize("action", STAYING, ids=actions.binding_id)
 async def test_every_key_that_works_everywhere_gets_an_answer(
