@@ -1,7 +1,7 @@
 """How far softmax(Q K^T) V may stray in a type narrower than float32, where Q, K and V are at hand.
 
-With weights p_j = softmax(s)_j of scores s, an element is o = sum p_j v_j. A healthy kernel rounds once to the narrow
-type, or computes all of it in float32. What real ones round on the way:
+With weights p_j = softmax(s)_j of scores s, an element is o = sum p_j v_j. A healthy kernel computes it
+in float32, and rounds once to the narrow type. What real ones round on the way:
 
 - The weights, for the second product (flash attention, also PyTorch's on CPUs): each errs by u p_j, where they are
   added up before that, so does o by sum u p_j v_j; where after, by sum u p_j (v_j - o).
@@ -107,4 +107,4 @@ def _head(
     once = u * np.minimum(*partial_sums(result, squares, absolute))  # also before it is divided
     in_float32 = FUNCTIONS * (1 + sizes) + DEVIATIONS * ROUNDING * math.sqrt(exponentials(key.shape[0]))
     narrowest = FLOAT32.roundoff * ((weights * in_float32) @ np.abs(value))
-    return result, np.maximum.reduce([moved(rounded), alone, moved(of_scores), once, narrowest])
+    return result, narrowest + np.maximum.reduce([moved(rounded), alone, moved(of_scores), once])

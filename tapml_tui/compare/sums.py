@@ -14,7 +14,8 @@ which an error that is normal for a given path gets the tail exp(-pi d) in units
 Types narrower than float32 may round one partial sum to the dtype. In any order, that of a part x of the terms is x s,
 with a deviation of sqrt(x (1 - x) q): four of them more are at most |s| / 2 + hypot(|s| / 2, `HIDDEN` sqrt(q)). No
 partial sum is more than that of all positive terms, or of all negative ones, which counts where few terms are large.
-Of these s, q and the sum of |p| are enough, which are products of matrices.
+Of these s, q and the sum of |p| are enough, which are products of matrices. All of that may be used up, as it knows
+each element, so that the rounding of the sum itself in float32 stands beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapml_tui.compare.noise import FLOAT32, HIDDEN, ROUNDING, Known
+from tapml_tui.compare.noise import DEVIATIONS, FLOAT32, HIDDEN, ROUNDING, Known
 from tapml_tui.compare.precision import Precision, half_ulp
 
 Array = npt.NDArray[Any]
@@ -101,13 +102,13 @@ def _rounded_once(total: Array, squares: Array, sizes: Array, unit: Precision) -
 
 
 def _halved(left: Array, right: Array, unit: Precision) -> Known:
-    """The same of one rounding on the way alone; float32 is exact enough."""
+    """The same with less known of the rounding in float32."""
     with np.errstate(all="ignore"):
         rows, columns = left.astype(np.float32), right.astype(np.float32).swapaxes(-1, -2)
         total, squares, sizes = (
             np.matmul(each(rows), each(columns)).astype(np.float64) for each in (np.positive, np.square, np.abs)
         )
-        result = _rounded_once(total, squares, sizes, unit)
+        result = _rounded_once(total, squares, sizes, unit) + DEVIATIONS * ROUNDING * FLOAT32.roundoff * sizes
     return Known(np.where(np.isfinite(result), result, math.inf), total)
 
 
@@ -125,7 +126,7 @@ def _stray(terms: Array, rare: float, unit: Precision) -> tuple[Array, Array]:
         shuffled = math.sqrt(terms.shape[-1]) * np.hypot(bridge, normal / math.sqrt(3) * total)
         result: Array = ROUNDING * compute.roundoff * np.maximum(shuffled, normal * np.sqrt(energy))
         if narrow(unit):
-            result = np.maximum(result, _rounded_once(total, squares, np.abs(terms).sum(axis=-1), unit))
             partial = np.maximum(np.abs(onward).max(axis=-1), np.abs(backward).max(axis=-1))
-            result = np.maximum(result, half_ulp(partial, unit))
+            once = _rounded_once(total, squares, np.abs(terms).sum(axis=-1), unit)
+            result += np.maximum(once, half_ulp(partial, unit))
     return total, result

@@ -119,7 +119,7 @@ def test_matrices_are_enough_for_types_that_round_on_the_way(monkeypatch: pytest
     fine = known(x, w, unit).straying
     monkeypatch.setattr("tapml_tui.compare.sums.MOST_TERMS", 1)
     coarse = known(x, w, unit).straying
-    assert (coarse <= fine * (1 + 1e-6)).all() and (coarse > 0.3 * fine).all()
+    assert (coarse <= fine * (1 + 1e-3)).all() and (coarse > 0.3 * fine).all()  # float32 errs a thousandth of it
     assert known(x, w, FLOAT32) is None
     monkeypatch.setattr("tapml_tui.compare.sums.MOST_SQUARES", 1)
     assert known(x, w, unit) is None
