@@ -109,7 +109,7 @@ class DeviceLink:
 
         A stock Python server serves nobody any more after a client that went in the middle of a call. Ours does.
         """
-        if self._address.ours or not self.connected:
+        if self._address.ours or not (self.connected or self._connecting):
             return None
         self.send({"op": "leave"})
         return self._worker

@@ -96,8 +96,10 @@ def test_random_faults_change_no_result(server: int, tmp_path: Path, kernel_fold
         try:
             script = Script(driver)
             expected = script.run()
-            happened = 0
-            for _ in range(SESSIONS):
+            done = happened = 0
+            while done < SESSIONS or happened < SESSIONS // 4:  # a fault may wait for bytes that do not come
+                assert done < 4 * SESSIONS
+                done += 1
                 # Half of them in the midst of tensors, half among the small messages between them.
                 after = chance.randrange(80_000) if chance.random() < 0.5 else chance.randrange(2000)
                 plan = Plan(fault, chance.choice(list(Way)), after)
@@ -105,7 +107,6 @@ def test_random_faults_change_no_result(server: int, tmp_path: Path, kernel_fold
                 assert _same(script.run(), expected), plan
                 happened += plan.happened.is_set()
                 proxy.plan(None)
-            assert happened >= SESSIONS // 4
             assert driver.program_errors() == []
         finally:
             driver.backend.close()

@@ -14,6 +14,7 @@ from tapml_tui.backends.address import Address
 from tapml_tui.backends.launch import TargetOptions, make_backends
 from tapml_tui.backends.protocol import BackendStatus, Deadlines, Executed, Failed, Stage, State
 from tapml_tui.backends.reach import openness, reach
+from tests import sampling
 from tests.backends.driver import Driver, unary, wait_until
 from tests.backends.servers import free_ports, listens, tvm_program
 
@@ -66,7 +67,7 @@ def test_a_direct_server_with_a_key(tmp_path: Path, kernel_folder: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.tvm
-@pytest.mark.parametrize("through_proxy", [False, True])
+@pytest.mark.parametrize("through_proxy", [False, True] if sampling.SOAK else [False])
 def test_a_stock_server_outlives_us(tmp_path: Path, kernel_folder: Path, through_proxy: bool) -> None:
     """Who is closed in the middle of a transfer leaves a server that serves the next one."""
     large = np.ones(2 << 20, np.float32)

@@ -61,7 +61,7 @@ def _proxy() -> Iterator[list[str]]:
 
 
 WAYS: dict[str, Callable[[], Any]] = {"server": _server, "tracker": _tracker, "proxy": _proxy}
-# TVM's own proxy and tracker do not always outlive what is done to them: those are for the soak, which may be repeated.
+# TVM's own proxy is not always there in time on a busy machine: it is for the soak, which may be repeated.
 EVERY_TIME = list(WAYS) if sampling.SOAK else ["server", "tracker"]
 
 
@@ -156,29 +156,29 @@ def test_stepped(bench: Bench, way: list[str], model: str) -> None:
     assert bench.step(model, *way) == bench.expected("step", model)
 
 
-@pytest.mark.skipif(not sampling.SOAK, reason="a part of make soak: TVM's tracker may not free what lost its client")
+@pytest.mark.skipif(not sampling.SOAK, reason="a part of make soak: a stock server may take minutes to register again")
 def test_a_server_and_the_tracker_are_killed(bench: Bench, tmp_path: Path) -> None:
     """The check goes on without them, and gives what it gives undisturbed."""
     options = ["--lower", str(SLEEPING), "--jobs", str(JOBS)]
     expected = _outcomes(bench.check("demo", "isolated", *options[:2]))
     with farm(JOBS) as made:
-        for round_, victim in enumerate((made.servers[0], made.tracker)):
-            lines, report = tmp_path / f"{round_}.jsonl", tmp_path / f"{round_}.json"
+        servers = dict(zip([f"127.0.0.1:{port}" for port in made.ports[1:]], made.servers, strict=True))
+        for victim in ("server", "tracker"):
+            lines, report = tmp_path / f"{victim}.jsonl", tmp_path / f"{victim}.json"
             files = ["--json", str(report), "--jsonl", str(lines)]
             process = bench.start("check", str(bench.trace("demo")), *made.options, *options, *files)
-            _wait_for_lines(process, lines)
-            kill_group(victim)
+            used = _wait_for_a_device(process, lines)
+            kill_group(servers.pop(used) if victim == "server" else made.tracker)
             _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode in (0, 1), err[-4000:]
             document = json.loads(report.read_text())
             assert _outcomes(document) == expected
             devices = {one["device"]: one for one in document["targets"][0]["devices"]}
-            # One that came free late may have had nothing to do.
-            assert set(devices) <= {f"127.0.0.1:{port}" for port in made.ports[1 + round_ :]}
-            if victim is made.servers[0]:
-                lost = devices[f"127.0.0.1:{made.ports[1]}"]
+            if victim == "server":
+                lost = devices.pop(used)
                 assert lost["state"] != "ready" and lost["detail"]
                 made.wait_until_free(JOBS - 1)
+            assert set(devices) <= set(servers)  # one that came free late may have had nothing to do
     _wait_until_closed(made.ports)
 
 
@@ -187,7 +187,7 @@ def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -
     options = ["--lower", str(SLEEPING), "--jobs", str(JOBS), "--jsonl", str(lines)]
     with farm(JOBS) as made:
         process = bench.start("check", str(bench.trace("demo")), *made.options, *options)
-        _wait_for_lines(process, lines)
+        _wait_for_a_device(process, lines)
         workers = _processes(f"TAPML_TUI_PARENT={process.pid}")
         assert len(workers) >= JOBS  # one for each device, at least
         process.kill()
@@ -197,12 +197,18 @@ def test_we_are_killed_and_nothing_of_us_is_left(bench: Bench, tmp_path: Path) -
     _wait_until_closed(made.ports)
 
 
-def _wait_for_lines(process: subprocess.Popen[str], lines: Path) -> None:
+def _wait_for_a_device(process: subprocess.Popen[str], lines: Path) -> str:
+    """The one that did the first of at least two nodes that were judged."""
+    used: list[str] = []
+
     def some() -> bool:
         assert process.poll() is None, process.communicate()
-        return lines.exists() and len(lines.read_text().splitlines()) >= 2
+        whole = lines.read_text().rpartition("\n")[0] if lines.exists() else ""
+        used[:] = filter(None, (json.loads(line)["device"] for line in whole.splitlines()))
+        return len(used) >= 2
 
     wait_until(some, "something is judged", 200)
+    return used[0]
 
 
 def _processes(environment: str) -> list[int]:
