@@ -202,7 +202,8 @@ class Judge:
         )
         if outcome.failure is not None:
             reason = f"breaks on the recorded inputs: {outcome.failure.reason}"
-            return replace(result, verdict=Verdict.LOCAL, reason=reason, detail=outcome.failure.detail)
+            local = replace(result, status=Status.FAILED, verdict=Verdict.LOCAL)
+            return replace(local, reason=reason, detail=outcome.failure.detail)
         alone = self._comparer.with_reference(visit, outcome, inputs, Mode.ISOLATED)
         result = replace(result, isolated=comparisons_of(alone))
         if alone.status is not Status.FAILED:
@@ -210,7 +211,10 @@ class Judge:
         alone = yield from self._confirmed(visit, alone, outcome, inputs)
         if alone.status is not Status.FAILED:
             return replace(alone, isolated=result.isolated)
-        result = replace(result, verdict=Verdict.LOCAL, reason=f"on the recorded inputs too: {alone.reason}")
+        told = f"on the recorded inputs too: {alone.reason}"
+        if result.status is Status.PASSED:
+            told, result = f"on the recorded inputs: {alone.reason}", replace(result, factor=alone.factor)
+        result = replace(result, status=Status.FAILED, verdict=Verdict.LOCAL, reason=told)
         return self._examined(visit, result, alone, outcome, inputs)
 
     def _try_live(self, visit: Visit, result: NodeResult, outcome: Outcome) -> Waiting[NodeResult]:
@@ -219,7 +223,10 @@ class Judge:
         if expected.failure is not None:
             why = UNFETCHED_INPUTS if expected.failure.missing else expected.failure.reason
             said = f"the source could not be asked: {why}"
-            return replace(result, reason="; ".join(filter(None, [result.reason, said])))
+            result = replace(result, reason="; ".join(filter(None, [result.reason, said])))
+            if result.status is Status.PASSED and not expected.failure.missing:
+                result = yield from self._try_isolated(visit, result)  # which of a failed one was tried before
+            return result
         against = self._comparer.against_source(visit, outcome, expected)
         live = tuple(one for one in against if one is not None)
         result = replace(result, live=live)

@@ -68,19 +68,25 @@ def test_the_source_is_asked_only_where_the_answer_matters(tmp_path: Path) -> No
         assert driver.statuses() == ["passed"] * NODES
 
 
-def test_a_source_that_cannot_be_asked_changes_no_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guilty", [True, False])
+def test_where_the_source_cannot_be_asked_the_recorded_inputs_tell(guilty: bool, tmp_path: Path) -> None:
     toy = Toy(edit=noisy)
     first = toy.call("aten.matmul.default", InputRef(0), InputRef(1))
     toy.call("aten.tanh.default", first)
     source, target = NumpyBackend("source"), NumpyBackend("target")
     source.operators = {op: how for op, how in source.operators.items() if op != "aten.tanh.default"}
-    target.faults["/aten.matmul.default#0"] = otherwise_rounded
-    target.faults["/aten.tanh.default#0"] = a_little_off
+    target.faults["/aten.matmul.default#0"] = a_little_off
+    if guilty:
+        target.faults["/aten.tanh.default#0"] = a_little_off
     with Driver(toy.write(tmp_path / "t.trace"), (source, target)) as driver:
         driver.do(RunNodes())
         result = driver.engine.result(1)
-        assert (result.status, result.verdict) == ("passed", "CLEAN")
-        assert "the source could not be asked" in result.reason
+        if guilty:
+            assert (result.status, result.verdict) == ("failed", "LOCAL")
+            assert result.reason.startswith(f"on the recorded inputs: {result.factor:.3g} x the floor")
+        else:
+            assert (result.status, result.verdict) == ("passed", "HEALED")  # what it was given is wrong
+            assert "the source could not be asked" in result.reason and result.isolated
 
 
 def test_a_node_on_the_source_is_never_local(tmp_path: Path) -> None:
