@@ -142,6 +142,11 @@ def _target(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="also run operators outside of aten and prims: a namespace or a full name; may be given again",
     )
+    group.add_argument(
+        "--relaunch",
+        action="store_true",
+        help="launch kernels again that took the device with them, or were running when all was killed",
+    )
 
 
 def _jobs(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,7 @@ def _options(args: argparse.Namespace, profile: Profile | None, target: str | No
             allow_ops=tuple(args.allow_ops),
             deadlines=_deadlines([*(profile.deadlines if profile else ()), *args.deadline]),
             jobs=getattr(args, "jobs", 1),
+            relaunch=args.relaunch,
         )
     )
 

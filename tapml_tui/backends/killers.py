@@ -37,14 +37,16 @@ class Killer:
 class Killers:
     """The killers of one kind of device, and the launch files of this session. Nothing here may stop the program."""
 
-    def __init__(self, state: Path, device: str) -> None:
+    def __init__(self, state: Path, device: str, *, relaunch: bool = False) -> None:
         """Say where; nothing is read.
 
         Args:
             state: Folder of the user's state.
             device: Names the device and everything that its kernels depend on: other kernels are other suspects.
+            relaunch: Forget those of earlier sessions.
         """
         self._folder = state / "devices" / hashlib.sha256(device.encode()).hexdigest()[:24]
+        self._relaunch = relaunch
         self._known: dict[str, Killer] = {}
         self._launches: dict[Path, int] = {}  # with the descriptors that lock them
 
@@ -55,6 +57,9 @@ class Killers:
             with self._exclusively() as known:
                 for signature, killer in self._leftovers():
                     known.setdefault(signature, killer)
+                if self._relaunch:  # but not those of this session, when it opens them again
+                    known.clear()
+                    self._relaunch = False
         return list(self._known.values())
 
     def launch_file(self) -> str:

@@ -39,6 +39,7 @@ class TargetOptions:
         jobs: How many devices of the tracker are used at a time, or servers of our own.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
+        relaunch: Launch kernels again that took a device with them in an earlier session.
     """
 
     target: str = "llvm"
@@ -54,6 +55,7 @@ class TargetOptions:
     name: str = ""
     deadlines: Deadlines = field(default_factory=Deadlines)
     jobs: int = 1
+    relaunch: bool = False
 
 
 def make_backends(
@@ -96,6 +98,7 @@ def make_backends(
             name=one.name if len(several) > 1 else "",
             deadlines=deadlines or one.deadlines,
             jobs=one.jobs,
+            relaunch=one.relaunch,
         )
         for one in several
     ]

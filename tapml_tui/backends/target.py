@@ -62,6 +62,7 @@ class TargetBackend(ActingBackend):
         library: str = "",
         deadlines: Deadlines | None = None,
         jobs: int = 1,
+        relaunch: bool = False,
     ) -> None:
         """Make it; nothing is started.
 
@@ -74,6 +75,7 @@ class TargetBackend(ActingBackend):
             library: A prebuilt one, which is used instead of compiling.
             deadlines: How long what may take.
             jobs: How many devices are used at a time.
+            relaunch: Launch kernels again that took a device with them in an earlier session.
         """
         self.id = f"target:{name}" if name else "target"
         super().__init__()
@@ -82,7 +84,8 @@ class TargetBackend(ActingBackend):
         self._title = f"{name or target_kind(compiler.target)} @{address.text}" + (f" x{jobs}" if jobs > 1 else "")
         self._report = TargetReport(self.id, self._title, self._actor, again=self._status)
         self._library, self._cache_folder, self._jobs = library, cache_folder, jobs
-        self._killers = Killers(state_folder, f"{address.text} {address.key} {address.device}\n{compiler.context}")
+        device = f"{address.text} {address.key} {address.device}\n{compiler.context}"
+        self._killers = Killers(state_folder, device, relaunch=relaunch)
         self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
         self._most = _IN_FLIGHT if jobs == 1 else _IN_FLIGHT_OF_SEVERAL
         self._missing = ""
@@ -214,7 +217,8 @@ class TargetBackend(ActingBackend):
                 continue
             killer = self._killers.get(pending.signature)
             if killer is not None and pending.signature not in self._suspects():
-                reason = f"not run: it took the device with it at {killer.label} ({killer.words}); R launches it again"
+                why = f"it took the device with it at {killer.label} ({killer.words})"
+                reason = f"not run: {why}; R or --relaunch launches it again"
                 self._end(pending, Failed(pending.request.id, False, Stage.RUN, reason))
                 continue
             seat = self._seat_for(pending.request) if killer is None else None

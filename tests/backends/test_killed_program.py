@@ -69,7 +69,7 @@ def _both_are_named(folder: Path) -> None:
     for killer in (CRASHES, HANGS):
         assert nodes[killer]["status"] == "error"
         assert f"took the device with it at {killer}" in nodes[killer]["reason"]
-        assert "R launches it again" in nodes[killer]["reason"]
+        assert "R or --relaunch launches it again" in nodes[killer]["reason"]
     assert [node["status"] for id, node in nodes.items() if id not in (CRASHES, HANGS)] == ["passed", "passed"]
 
 
