@@ -62,6 +62,7 @@ def tvm_program(name: str, port: int, *arguments: str, wait: bool = True) -> Ite
     """`python -m tvm.exec.NAME` on loopback, killed with all that it started; `wait` until it listens."""
     bounds = ["--host", "127.0.0.1", "--port", str(port)]
     bounds += [] if "--through-proxy" in arguments else ["--port-end", str(port + 1)]
+    bounds += ["--web-port", "0"] if name == "rpc_proxy" else []  # by default 8888, whoever has that already
     program = subprocess.Popen(
         [sys.executable, "-m", f"tvm.exec.{name}", *bounds, *arguments],
         stdout=subprocess.DEVNULL,

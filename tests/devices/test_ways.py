@@ -61,8 +61,6 @@ def _proxy() -> Iterator[list[str]]:
 
 
 WAYS: dict[str, Callable[[], Any]] = {"server": _server, "tracker": _tracker, "proxy": _proxy}
-# TVM's own proxy is not always there in time on a busy machine: it is for the soak, which may be repeated.
-EVERY_TIME = list(WAYS) if sampling.SOAK else ["server", "tracker"]
 
 
 class Bench:
@@ -127,7 +125,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("ways"))
 
 
-@pytest.fixture(scope="module", params=EVERY_TIME)
+@pytest.fixture(scope="module", params=list(WAYS))
 def way(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     with WAYS[request.param]() as options:
         yield options
