@@ -33,7 +33,7 @@ check: setup  ## under a minute: lint, types, import contracts, tests without to
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@# More processes than cores: the tests of the screen mostly wait.
-	$(PYTEST) -n 3 -m "not torch and not tvm and not tmux and not slow"
+	$(PYTEST) -n 5 -m "not torch and not tvm and not tmux and not slow"
 
 test: setup  ## the whole suite on a fresh random sample, seed printed; torch, TVM and tmux are needed
 	@command -v tmux >/dev/null || { echo "tmux is needed by the end-to-end tests: install it (apt-get install tmux)"; exit 1; }

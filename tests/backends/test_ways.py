@@ -182,6 +182,7 @@ def test_what_answers_and_what_is_open() -> None:
         ).ok  # no tracker: says nothing
 
 
+@pytest.mark.slow
 def test_states_say_it_in_words(tmp_path: Path, kernel_folder: Path) -> None:
     (free,) = free_ports(1)
     driver = _start(tmp_path, kernel_folder, rpc=f"127.0.0.1:{free}")

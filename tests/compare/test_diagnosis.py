@@ -272,6 +272,7 @@ def test_integers_bools_complex_numbers_and_scalars() -> None:
     diagnose(np.array(1.0), np.array(2.0))
 
 
+@pytest.mark.slow
 def test_a_large_array_is_looked_at_in_part() -> None:
     values = np.random.default_rng(0).standard_normal((2048, 3000), np.float32)
     actual = values.copy()

@@ -284,6 +284,7 @@ def test_two_bare_arrays_of_which_nothing_is_known(break_it: Callable[[Array], A
     assert not compare(reference, break_it(reference.astype(F)).astype(dtype)).passed
 
 
+@pytest.mark.slow
 def test_bare_arrays_may_be_summed_in_any_order_and_be_half_as_wide() -> None:
     terms = generator("bare").normal(size=(512, 16384)).astype(F)
     source = in_lanes(terms)

@@ -145,6 +145,7 @@ def test_what_the_device_lost_is_computed_again(tmp_path: Path) -> None:
         assert result.backend == "source" and result.sampled and result.reason.startswith("sampled"), result
 
 
+@pytest.mark.slow
 def test_rows_of_any_value() -> None:
     random = chance.rng("rows of a sample")
     for _ in range(chance.count(200, 5000)):

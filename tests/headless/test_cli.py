@@ -83,6 +83,7 @@ def test_info_says_what_is_in_a_trace(trace: Path) -> None:
     assert facts["floors"] is True
 
 
+@pytest.mark.slow
 def test_verify_finds_damage_and_recover_says_what_is_lost(trace: Path, tmp_path: Path) -> None:
     assert run("verify", trace).returncode == 0
     assert json.loads(run("verify", trace, "--json").stdout)["intact"] is True
@@ -139,6 +140,7 @@ def test_a_folder_or_a_missing_folder_as_output(trace: Path, tmp_path: Path) -> 
         assert_explained(run("check", trace, option, tmp_path), 2)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_hostile_trace_reaches_the_terminal_raw(tmp_path: Path) -> None:
     trace = write_trace(tmp_path / "nasty.trace", NASTY)
     for done in (

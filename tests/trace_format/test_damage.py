@@ -225,6 +225,7 @@ def test_a_lost_tensor_leaves_its_value_with_a_note(tmp_path: Path) -> None:
         assert value.tensor is None and value.shape == (2, 2) and "lost" in value.note
 
 
+@pytest.mark.slow
 def test_whatever_record_is_lost_the_rest_is_recovered(tmp_path: Path) -> None:
     path, out = small_trace(tmp_path / "t"), tmp_path / "out"
     whole = path.read_bytes()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tapml_tui.ui import window
 from tapml_tui.ui.lines import length, text_of
@@ -32,6 +33,7 @@ async def test_the_diagnosis_is_a_sentence_on_the_page(debugging: Start) -> None
         assert "x the floor of" in page(d)
 
 
+@pytest.mark.slow
 async def test_m_and_p_go_through_the_worst_elements_and_enter_leads_back(debugging: Start) -> None:
     async with debugging(faults={FAULTY: half_zero}) as d:
         await d.press("c")

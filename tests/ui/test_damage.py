@@ -53,6 +53,7 @@ async def test_a_damaged_node_is_said_in_its_tab_and_hurts_nothing_else(
         await d.until(lambda: "aten.tanh.default(" in d.text)
 
 
+@pytest.mark.slow
 async def test_a_cut_trace_says_so(debugging: Callable[..., Any]) -> None:
     async with debugging(Changed(lambda data: data[: len(data) * 19 // 20])) as d:
         assert d.message.startswith("This trace is damaged")

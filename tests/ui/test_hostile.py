@@ -29,8 +29,9 @@ def hostile(name: str) -> Toy:
     return toy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("size", [(80, 24), pytest.param((120, 40), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_names_reach_the_screen_as_text(debugging: Callable[..., Any], name: str, size: tuple[int, int]) -> None:
     toy = hostile(name)
     path, op = toy.calls[1][2], toy.calls[1][0]
