@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import signal
@@ -36,6 +37,7 @@ def run(
         TraceError: The trace cannot be opened.
         CommandError: There is no terminal.
     """
+    gc.disable()  # until the first paint there is no garbage
     from tapml_tui.ui.terminal import calm_terminal, in_a_terminal, leave_with_the_terminal
 
     os.environ.update(calm_terminal(os.environ))
@@ -78,9 +80,15 @@ def run(
             fetch_limit=fetch_limit,
         )
         try:
-            app = DebuggerApp(engine, inbox, who())
+            app = DebuggerApp(engine, inbox, who(), on_painted=_collect_what_comes)
             return app.run(mouse=mouse) or app.return_code or 0
         finally:
             # The screen is gone and Ctrl+C is a signal again. Closing takes a moment and has an end of its own.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             engine.close()
+
+
+def _collect_what_comes() -> None:
+    """What is there by now stays: looking through it for garbage would hold up a key, now and then, for 0.1 s."""
+    gc.freeze()
+    gc.enable()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -36,13 +37,16 @@ class DebuggerApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+shift+f24"  # ours is in the action table
 
-    def __init__(self, engine: Engine, inbox: Inbox, user: str) -> None:
+    def __init__(
+        self, engine: Engine, inbox: Inbox, user: str, *, on_painted: Callable[[], None] = lambda: None
+    ) -> None:
         """An app over an engine whose events go into `inbox`.
 
         Args:
             engine: Not yet started.
             inbox: What the engine was given as `on_event`.
             user: Shown in the header.
+            on_painted: Called after the first paint.
         """
         super().__init__()
         self.register_theme(theme.THEME)
@@ -52,6 +56,7 @@ class DebuggerApp(App[int]):
             self._filters = [NoColor() if isinstance(each, Monochrome) else each for each in self._filters]
         self.engine = engine
         self.inbox = inbox
+        self._on_painted = on_painted
         self.debugger = DebuggerScreen(engine, inbox, user)
         inbox.wake = lambda: self.post_message(Woke())
 
@@ -61,9 +66,13 @@ class DebuggerApp(App[int]):
 
     def on_mount(self) -> None:
         """The tree is painted first; then the engine may start its workers."""
-        self.call_after_refresh(self.engine.start)
+        self.call_after_refresh(self._painted)
         # After ctrl+z and fg the terminal is empty, and Textual would paint only what changes from then on.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+
+    def _painted(self) -> None:
+        self._on_painted()
+        self.engine.start()
 
     def on_woke(self) -> None:
         """Let the debugger's screen look, also under another screen."""
