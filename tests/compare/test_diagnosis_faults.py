@@ -59,7 +59,7 @@ def test_faults_in_random_activations_are_named() -> None:
         while True:
             yield activations(random, shape_of(random))
 
-    counts, lines = judged(drawn(), sampling.count(3, 100), "faults")
+    counts, lines = judged(drawn(), sampling.count(6, 100), "faults")
     assert_good(counts, lines)
     for name in FAULTS:  # no kind hides behind the others
         assert counts[f"{name}: right"] > 0.6 * sum(counts[f"{name}: {said}"] for said in ("right", "none", "wrong")), (
