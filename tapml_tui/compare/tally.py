@@ -135,8 +135,8 @@ class Tally:
         largest = float(scratch.max())
         if largest > 1.0 - _TIE:
             close = np.flatnonzero(np.abs(scratch - 1.0) < _TIE)
-            outside = self._factors(start, close if chosen is None else chosen[close], noise) > 1.0
-            scratch[close] = np.where(outside, 1.0 + _TIE, 1.0 - _TIE)
+            beyond = self._factors(start, close if chosen is None else chosen[close], noise) > 1.0
+            scratch[close] = np.where(beyond, 1.0 + _TIE, 1.0 - _TIE)
             largest = float(scratch.max())
             outside = scratch > 1.0
             self.outside += int(np.count_nonzero(outside))
@@ -221,8 +221,12 @@ class Tally:
         # Among equally bad ones it is the first; where bits must agree, and all are, the one that is farthest off.
         top = float(factor.max())
         candidates = np.flatnonzero(factor >= top * (1.0 - _TIE))
-        best = int(candidates[int(error[candidates].argmax()) if math.isinf(top) else 0])
-        if (top, error[best]) > (self.factor, self._worst_error) if math.isinf(top) else top > self.factor * (1 + _TIE):
+        best = int(candidates[0])
+        worse = top > self.factor * (1.0 + _TIE)
+        if math.isinf(top):
+            best = int(candidates[int(error[candidates].argmax())])
+            worse = (top, error[best]) > (self.factor, self._worst_error)
+        if worse:
             self.factor, self._worst_error = float(factor[best]), float(error[best])
             self.worst = start + int(where[best])
 

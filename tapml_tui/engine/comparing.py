@@ -19,7 +19,7 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
-from tapml_tui.engine.factors import known_of
+from tapml_tui.engine.factors import is_known, known_of
 from tapml_tui.engine.liveness import Liveness, Unread
 from tapml_tui.engine.operator_facts import Choice, choice_of
 from tapml_tui.engine.promises import keeps
@@ -184,10 +184,10 @@ class Comparer:
         chained = mode is Mode.CHAINED
         override = self._override(visit, place)
         judge = partial(_judge, floor=floor, chained=chained, rms=value.rms, override=override, **arithmetic._asdict())
-        if not chained and sample is None:
-            recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
-            judge = _closer(judge, arrays, visit.binding, recorded)
-        return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
+        if chained or sample is not None:
+            return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
+        recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
+        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, recorded))
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands, case = visit.binding.operands, visit.view.case
@@ -272,8 +272,7 @@ class Comparer:
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
         arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
         judge = partial(_judge, floor=floor, inherited_nan=True, override=override, **arithmetic)
-        judge = _closer(judge, arrays, visit.binding, visit.inputs)
-        return self._unhidden(visit, place, arrays, judge(arrays), judge)
+        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, visit.inputs))
 
 
 def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
@@ -282,13 +281,16 @@ def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
 
 def _closer(
     judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None]
-) -> partial[Comparison]:
-    """The judge of an output that is not the same: by what is known of each of its elements."""
-    if not judge(arrays).max_abs > 0:
-        return judge
-    loaded = [load(stored) if stored is not None else None for stored in inputs]
-    known = known_of(binding.unit.calls[0], loaded, arrays[0])
-    return judge if known is None else partial(judge, known=known)
+) -> tuple[Comparison, partial[Comparison]]:
+    """What is found, and by which judge: of an output that is not the same by what is known of each of its elements."""
+    found, call = judge(arrays), binding.unit.calls[0]
+    if not found.max_abs > 0 or not is_known(call):
+        return found, judge
+    known = known_of(call, [load(stored) if stored is not None else None for stored in inputs], arrays[0])
+    if known is not None:
+        judge = partial(judge, known=known)
+        found = judge(arrays)
+    return found, judge
 
 
 SQUARES_OVERFLOW = 2.0**63

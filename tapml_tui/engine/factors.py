@@ -18,13 +18,18 @@ from tapml_tui.compare.precision import Precision, precision
 _Array: TypeAlias = npt.NDArray[Any]
 
 
+def is_known(call: Call) -> bool:
+    """Whether inputs tell anything of the output of such a call."""
+    return _name(call) in _OPERATORS
+
+
 def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array) -> Known | None:
     """What the inputs of a call tell of each element of `reference`.
 
     None for operators that are not named here, for a call with arguments that these do not take, where an input is
     not at hand, and where it would be too much.
     """
-    operator, unit = _OPERATORS.get((*call.op.split(".", 2), "", "")[1]), precision(reference.dtype)
+    operator, unit = _OPERATORS.get(_name(call)), precision(reference.dtype)
     if operator is None or unit is None or reference.dtype.kind == "c":
         return None
     taken = [a.index for a in (*call.args, *(a for _, a in call.kwargs)) if isinstance(a, UnitInput)]
@@ -42,6 +47,11 @@ def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array) -> 
     known: Known | None = operator(*bound.args, **bound.kwargs)
     fits = known is not None and all(one is None or one.shape == reference.shape for one in known)
     return known if fits else None
+
+
+def _name(call: Call) -> str:
+    """The operator without namespace and overload."""
+    return (*call.op.split(".", 2), "", "")[1]
 
 
 # A trace may call an operator with anything.

@@ -6,7 +6,8 @@ import gc
 import os
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,24 @@ if TYPE_CHECKING:
     from tapml_tui.backends.launch import TargetOptions
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage before the first paint: there is none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
+def _collect_what_comes() -> None:
+    """What is there by now stays: looking through it for garbage would hold up a key, now and then, for 0.1 s."""
+    gc.freeze()
+    gc.enable()
+
+
+@_uncollected()
 def run(
     trace_path: str | Path,
     options: TargetOptions | Sequence[TargetOptions],
@@ -37,7 +56,6 @@ def run(
         TraceError: The trace cannot be opened.
         CommandError: There is no terminal.
     """
-    gc.disable()  # until the first paint there is no garbage
     from tapml_tui.ui.terminal import calm_terminal, in_a_terminal, leave_with_the_terminal
 
     os.environ.update(calm_terminal(os.environ))
@@ -86,9 +104,3 @@ def run(
             # The screen is gone and Ctrl+C is a signal again. Closing takes a moment and has an end of its own.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             engine.close()
-
-
-def _collect_what_comes() -> None:
-    """What is there by now stays: looking through it for garbage would hold up a key, now and then, for 0.1 s."""
-    gc.freeze()
-    gc.enable()

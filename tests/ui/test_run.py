@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def test_a_second_session_takes_the_next_name(opened: Opened, tmp_path: Path) ->
         assert opened(tmp_path / "mine.run") == 0
         first.close()
     assert (tmp_path / "mine-2.run").exists()
+
+
+def test_garbage_is_collected_as_before_when_it_is_over(opened: Opened, tmp_path: Path) -> None:
+    assert opened() == 0
+    with pytest.raises(TraceError):
+        opened(tmp_path / "nowhere" / "mine.run")
+    assert gc.isenabled() and not gc.get_freeze_count()
 
 
 @pytest.mark.parametrize("name", ["nowhere/mine.run", "notes.txt", "toy.trace"])
