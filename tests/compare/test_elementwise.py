@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tapml_tui.compare import compare
+from tapml_tui.compare.overrides import Override
 from tapml_tui.compare.precision import CHUNK, half_ulp, precision
 from tests.compare.injected_faults import MISSED_BY_AVERAGES
 from trace_format.model import Floor
@@ -201,3 +202,12 @@ def test_any_two_arrays_get_an_answer(reference: np.ndarray, actual: np.ndarray)
 def test_the_sentence_has_as_many_digits_as_tell_the_numbers_apart(expected: float, got: float, words: str) -> None:
     reason = compare(np.array([expected]), np.array([got])).reason
     assert reason.endswith(words)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_what_is_allowed_is_not_rounded_before_it_is_decided(dtype: type[np.floating]) -> None:
+    reference, actual = np.full(3, 1.0, dtype), np.array([1.0, 1.5, 1.0], dtype)
+    for much in (1 - 1e-9, 1 + 1e-9):  # in float32 both are one half
+        found = compare(reference, actual, override=Override("*", atol=0.5 * much, rtol=0.0))
+        assert (found.passed, found.outside, found.worst) == (much > 1, int(much < 1), (1,))
+        assert found.factor == pytest.approx(1 / much, rel=1e-12)
