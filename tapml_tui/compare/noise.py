@@ -131,6 +131,9 @@ class Known(NamedTuple):
     between. M is `straying`; where the source strays k times as far beyond its last rounding, it rounds more often
     than once, and the target may do so everywhere: k times `straying`, as far as D(r) goes.
 
+    Where r is so far from the truth that less than that is left on its other side, a result beyond it is measured from
+    the truth: next to nothing that is left, it would be off by thousands.
+
     Attributes:
         straying: How far healthy arithmetic may stray before its last rounding; infinite where nobody knows.
         truth: The result without any rounding; None where float64 is no better than the value.
@@ -259,8 +262,12 @@ class Noise(Law):
                 more = np.fmin(beyond, np.max(further, where=np.isfinite(further), initial=0.0) * straying)
                 source = np.fmin(source, astray * np.sign(actual.astype(np.float64) - value))
             straying = np.maximum(straying, more)
-            last = half_ulp(np.abs(value) + np.abs(source) + straying, self.unit)
-            allowed = self.times * np.maximum(source + straying + last, np.maximum(half, self.smallest))
+            room = straying + half_ulp(np.abs(value) + np.abs(source) + straying, self.unit)
+            off = np.abs(actual.astype(np.float64) - value)
+            allowed = np.maximum(source + room, np.maximum(half, self.smallest))
+            too_far = (off > allowed) & (source < 0) & np.isfinite(off)
+            allowed[too_far] = (off * (room / (off - source)))[too_far]
+            allowed *= self.times
         return np.where(np.isfinite(allowed), allowed, self.allowance(np.abs(value)))
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy.typing as npt
 
 from tapml_tui.compare import Comparison
 from tapml_tui.compare.diagnosis import Diagnosis, diagnose
+from tapml_tui.compare.noise import Known, Noise
 from tapml_tui.engine.comparing import Visit
 from tapml_tui.engine.executor import Executor
+from tapml_tui.engine.factors import known_of
 from tapml_tui.engine.units import Binding
 from tapml_tui.engine.values import Stored, load
 from trace_format.model import NodeRef
@@ -75,17 +78,44 @@ def examine(
         reference, actual = load(should_be) if should_be is not None else None, load(is_now)
         if should_be is None or reference is None or actual is None:
             continue
-        law = comparison.law
+        call, read = visit.binding.unit.calls[0], [load(stored) for stored in inputs]
         diagnosis = diagnose(
             reference,
             actual,
-            allowance=0.0 if law is None else _of_magnitudes(law.allowance),
-            inputs=[array for array in map(load, inputs) if array is not None],
-            operator=visit.binding.unit.calls[0].op,
+            allowance=allowance_of(comparison, reference, actual, known_of(call, read, reference)),
+            inputs=[array for array in read if array is not None],
+            operator=call.op,
             stale=list(_earlier(executor, visit, place, reference)),
         )
         return Finding(visit.binding.outputs[place], diagnosis, comparison, should_be, is_now)
     return None
+
+
+def allowance_of(
+    comparison: Comparison, reference: Array, actual: Array, known: Known | None
+) -> float | Array | Callable[[Array], Array]:
+    """How far two healthy results may be apart, in the measure in which this one is `comparison.factor` off.
+
+    Args:
+        comparison: Of both.
+        reference: What it should be, any shape.
+        actual: What it is, of the same shape.
+        known: What the inputs tell of each element, where they do.
+
+    Returns:
+        0 where bits must agree, the allowance of each element where that is known, else that of magnitudes.
+    """
+    law = comparison.law
+    if law is None:
+        return 0.0
+    if known is None or not isinstance(law, Noise) or not math.isfinite(comparison.factor):
+        return _of_magnitudes(law.allowance)
+    with np.errstate(all="ignore"):
+        wide, astray = reference.astype(np.float64), 0.0 if known.truth is None else known.truth - reference
+        apart = replace(law, times=1.0).knowing(reference, reference, known) + np.nan_to_num(np.abs(astray), posinf=0.0)
+        factors = np.abs(actual.astype(np.float64) - wide) / apart
+        largest = float(np.max(factors, where=np.isfinite(factors), initial=0.0))
+    return np.asarray(apart * (largest / comparison.factor))
 
 
 def _of_magnitudes(law: Callable[[Array], Array]) -> Callable[[Array], Array]:

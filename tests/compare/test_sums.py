@@ -138,6 +138,19 @@ def test_the_target_may_be_off_from_the_truth_and_not_from_the_source() -> None:
     assert compare(reference, (reference + ulp).astype(np.float16), **unknown).passed
 
 
+def test_beyond_the_truth_a_result_is_measured_from_the_truth() -> None:
+    """The source has used up nearly all that a healthy result may stray: next to nothing is left on its far side."""
+    reference = np.full(2, 1.0, np.float16)
+    straying = 64 * np.spacing(reference).astype(np.float64)
+    found = Known(straying, reference - 0.9375 * straying)
+    facts = {"known": found, "floor": Floor(1.0, 1.0, "float64", 0.5, 1.0), "rms": 1.0}
+    ulp = np.spacing(reference)
+    grid = [compare(reference, (reference + by * ulp).astype(np.float16), **facts) for by in range(70)]
+    assert grid[4].passed and grid[4].factor > 0.5
+    assert not grid[64].passed and 1.5 < grid[64].factor < 2.0
+    assert [one.factor for one in grid] == sorted(one.factor for one in grid)
+
+
 def test_what_is_not_known_limits_nothing() -> None:
     x, w = np.ones((2, 4), np.float32), np.ones((3, 4), np.float32)
     assert known(x, w[:, :3], FLOAT32) is None

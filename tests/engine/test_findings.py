@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapml_tui.compare.diagnosis import Kind
+from tapml_tui.compare import attention, compare
+from tapml_tui.compare.diagnosis import Kind, diagnose
 from tapml_tui.compare.overrides import Overrides, parse_overrides
+from tapml_tui.compare.precision import precision
 from tapml_tui.engine.commands import Mode, RunNodes
+from tapml_tui.engine.examining import allowance_of
+from tests import sampling
 from tests.engine.numpy_backend import Arrays, NumpyBackend
 from tests.engine.test_grey_zone import GUILTY, PLACE, noisy, otherwise_rounded
 from tests.engine.toys import Driver, Toy, mlp
@@ -140,3 +144,25 @@ def test_what_is_ignored_is_not_compared_and_is_no_pass(mode: Mode, tmp_path: Pa
         assert (result.status, result.finding) == ("not_run", None)
         assert "known" in result.reason and "known" in result.override
         assert driver.statuses() == ["not_run", "passed", "passed"] * 3
+
+
+def test_a_faint_offset_is_told_from_rounding_where_some_elements_are_known_much_better_than_others() -> None:
+    """In half precision an element of small terms is known to a thousandth of what the largest ones may be off."""
+    random = np.random.default_rng(sampling.rng("offset").getrandbits(64))
+    query, key, value = (random.normal(size=(2, 24, 16)).astype(np.float16) for _ in range(3))
+    value[..., ::5] *= np.float16(1e-3)
+    unit = precision(value.dtype)
+    assert unit is not None
+    found = attention.known(query, key, value, unit, mask=None, scale=0.25)
+    assert found is not None and found.truth is not None
+    reference = (found.truth + random.normal(size=found.truth.shape) * found.straying / 8).astype(np.float16)
+    for offset, times in ((0.1, 1.0), (0.001, 1.0), (0.001, 3.0)):
+        actual = (found.truth + offset).astype(np.float16)
+        override = parse_overrides(f'[[tolerance]]\nnode = "*"\ntimes = {times}', "t").find("n", "o", "float16")
+        comparison = compare(reference, actual, known=found, override=override)
+        assert not comparison.passed
+        allowance = allowance_of(comparison, reference, actual, found)
+        wide = reference.astype(np.float64), actual.astype(np.float64)
+        assert (np.abs(wide[1] - wide[0]) / allowance).max() == pytest.approx(comparison.factor, rel=1e-6)
+        diagnosis = diagnose(reference, actual, allowance=allowance, operator="aten.scaled_dot_product_attention")
+        assert diagnosis is not None and diagnosis.kind is Kind.OFFSET
