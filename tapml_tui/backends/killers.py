@@ -4,8 +4,14 @@ Before a kernel is launched, the device worker writes its name into the session'
 the result is there. Whatever dies, the worker, the server or the whole program, the file still says what ran. The next
 session for the same device finds it, and does not launch that kernel again before it is asked to.
 
-    STATE/devices/DIGEST/killers.json    what is known: {signature: [label, words]}
-    STATE/devices/DIGEST/launch-XXXX     of one device of a session, locked while that lives: "SIGNATURE LABEL" or blank
+Something has to run when a program is killed: that alone is no evidence. A kernel is a killer if it had been running
+for a while, if the whole machine went down with it, or if it is found in this way for the second time; else it is a
+suspect, and gets one more chance.
+
+    STATE/devices/DIGEST/killers.json    what is known: {signature: [label, words, whether that is sure]}
+    STATE/devices/DIGEST/launch-XXXX     of one device of a session, locked while that lives, two records:
+                                         the worker's, "SIGNATURE LABEL" or blank, and the session's, "BOOT SIGNATURE":
+                                         which start of the machine it is, and which kernel had been running for a while
 """
 
 from __future__ import annotations
@@ -17,21 +23,44 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LAUNCH_BYTES = 512
-"""Size of a launch file: one write of so few bytes is never seen by halves."""
+"""Size of a record of a launch file: one write of so few bytes is never seen by halves."""
+
+A_WHILE = 1.0
+"""Seconds. A kernel that runs longer may be what made somebody end the program."""
 
 _KILLED = "it was running when the last session ended, and did not return"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Killer:
-    """A kernel that took the device with it, as the node it was met at, and what happened."""
+    """A kernel that took the device with it, as the node it was met at, and what happened.
+
+    Attributes:
+        label: The node.
+        words: What happened.
+        sure: Whether it is not launched again without being asked; else it gets one more chance.
+    """
 
     label: str
     words: str
+    sure: bool = True
+
+    @property
+    def notice(self) -> str:
+        """What is said of it when a session begins."""
+        done = "not run until it is retried" if self.sure else "it gets one more chance"
+        return f"{done}: {self.label} ({self.words})"
+
+    @property
+    def refusal(self) -> str:
+        """Why it is not run."""
+        why = f"it took the device with it at {self.label} ({self.words})"
+        return f"not run: {why}; R or --relaunch launches it again"
 
 
 class Killers:
@@ -56,7 +85,7 @@ class Killers:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._exclusively() as known:
                 for signature, killer in self._leftovers():
-                    known.setdefault(signature, killer)
+                    known[signature] = replace(killer, sure=killer.sure or signature in known)
                 if self._relaunch:  # but not those of this session, when it opens them again
                     known.clear()
                     self._relaunch = False
@@ -68,8 +97,15 @@ class Killers:
             descriptor, name = tempfile.mkstemp(prefix="launch-", dir=self._folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._launches[Path(name)] = descriptor
+            self.runs_on(name, "")
             return name
         return ""
+
+    def runs_on(self, launch_file: str, signature: str) -> None:
+        """The kernel of a launch file has been running for `A_WHILE`."""
+        with contextlib.suppress(OSError):
+            if Path(launch_file) in self._launches:
+                os.pwrite(self._launches[Path(launch_file)], _record(f"{boot_id()} {signature}"), LAUNCH_BYTES)
 
     def get(self, signature: str) -> Killer | None:
         """What a kernel did, or None."""
@@ -112,7 +148,7 @@ class Killers:
             yield known
             self._known = dict(known)
             part = file.with_suffix(".part")
-            part.write_text(json.dumps({s: [k.label, k.words] for s, k in known.items()}))
+            part.write_text(json.dumps({s: [k.label, k.words, k.sure] for s, k in known.items()}))
             part.replace(file)
 
     def _leftovers(self) -> Iterator[tuple[str, Killer]]:
@@ -120,23 +156,36 @@ class Killers:
         for file in self._folder.glob("launch-*"):
             with contextlib.suppress(OSError), file.open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails while its session lives
-                signature, _, label = stream.read(LAUNCH_BYTES).decode(errors="replace").strip().partition(" ")
+                ran, session = (stream.read(LAUNCH_BYTES).decode(errors="replace").strip() for _ in range(2))
                 file.unlink()
+                (signature, _, label), (boot, _, for_a_while) = ran.partition(" "), session.partition(" ")
                 if signature:
-                    yield signature, Killer(label, _KILLED)
+                    yield signature, Killer(label, _KILLED, for_a_while == signature or boot != boot_id())
 
 
 def _read(file: Path) -> dict[str, Killer]:
     try:
-        return {str(s): Killer(str(label), str(words)) for s, (label, words) in json.loads(file.read_text()).items()}
+        told = json.loads(file.read_text()).items()
+        return {str(s): Killer(str(label), str(words), sure is not False) for s, (label, words, sure) in told}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
+def boot_id() -> str:
+    """Which start of the machine this is; "" where nobody says so."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _record(words: str) -> bytes:
+    line = words.encode()[: LAUNCH_BYTES - 1].replace(b"\n", b" ")
+    return line.ljust(LAUNCH_BYTES - 1) + b"\n"
+
+
 class LaunchNote:
     """The device worker's hand on the launch file: one small write before a kernel, one after it."""
-
-    _BLANK = b"\n".rjust(LAUNCH_BYTES)
 
     def __init__(self, file: str) -> None:
         """Open it; "" is none."""
@@ -147,12 +196,11 @@ class LaunchNote:
 
     def began(self, signature: str, label: str) -> None:
         """A kernel is going to be launched."""
-        line = f"{signature} {label}".encode()[: LAUNCH_BYTES - 1].replace(b"\n", b" ")
-        self._write(line.ljust(LAUNCH_BYTES - 1) + b"\n")
+        self._write(_record(f"{signature} {label}"))
 
     def ended(self) -> None:
         """It gave its result, or an error."""
-        self._write(self._BLANK)
+        self._write(_record(""))
 
     def _write(self, line: bytes) -> None:
         if self._descriptor >= 0:

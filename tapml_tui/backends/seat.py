@@ -13,6 +13,7 @@ from tapml_tui.backends.actor import Actor, Watch
 from tapml_tui.backends.address import Address
 from tapml_tui.backends.device_link import DeviceLink, LinkEvents
 from tapml_tui.backends.frames import Header
+from tapml_tui.backends.killers import A_WHILE, Killers
 from tapml_tui.backends.loss import Loss
 from tapml_tui.backends.operands import spec_bytes
 from tapml_tui.backends.process import WorkerProcess
@@ -59,13 +60,20 @@ class Seat:
     """
 
     def __init__(
-        self, actor: Actor, address: Address, number: int, *, deadlines: Deadlines, events: SeatEvents
+        self,
+        actor: Actor,
+        address: Address,
+        number: int,
+        killers: Killers,
+        *,
+        deadlines: Deadlines,
+        events: SeatEvents,
     ) -> None:
         """Make it, the first one with number 1; nothing is started."""
         self._name = "" if address.tracker else address.text + (f"#{number}" if number > 1 else "")
         self.state: tuple[State, str, float | None] = (State.OFF, "", None)
         self.sent: OrderedDict[int, Pending] = OrderedDict()
-        self._deadlines, self._events = deadlines, events
+        self._killers, self._deadlines, self._events = killers, deadlines, events
         self._active: int | None = None  # the ticket that the device is at
         self._tickets = 0
         self.link = DeviceLink(
@@ -77,6 +85,7 @@ class Seat:
             ),
         )
         self._watch = Watch(actor, self.link.break_off)
+        self._lasts = Watch(actor, lambda _: self._runs_on())
 
     @property
     def device(self) -> str:
@@ -117,6 +126,7 @@ class Seat:
     def stop(self) -> list[WorkerProcess]:
         """Kill everything; the processes are returned to be waited for."""
         self._watch.end()
+        self._lasts.end()
         return self.link.stop()
 
     def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
@@ -140,6 +150,7 @@ class Seat:
             self._watch_stage(pending)
             return
         self._watch.end()
+        self._lasts.end()
         self._active = None
         del self.sent[header["ticket"]]
         self.link.worked()
@@ -147,16 +158,24 @@ class Seat:
 
     def _watch_stage(self, pending: Pending) -> None:
         request, limit, doing = pending.request, self._deadlines.run, "did not return"
-        if pending.stage is not Stage.RUN:
+        if pending.stage is Stage.RUN:
+            self._lasts.begin(A_WHILE, "")
+        else:
+            self._lasts.end()
             # A link may be slow, and weights large.
             specs = [o.spec for o in request.operands] if pending.stage is Stage.UPLOAD else request.unit.outputs
             limit = self._deadlines.transfer + sum(map(spec_bytes, specs)) / _SLOWEST_LINK
             doing = f"did not {pending.stage}"
         self._watch.begin(limit, f"{request.label} {doing} within {limit:.0f} s")
 
+    def _runs_on(self) -> None:
+        if self._active is not None and self._active in self.sent:
+            self._killers.runs_on(self.link.launches, self.sent[self._active].signature)
+
     def _lost(self, loss: Loss) -> None:
         """Give everything back; whoever is to blame is answered, the rest is done again, here or elsewhere."""
         self._watch.end()
+        self._lasts.end()
         blamed = self.sent.get(self._active) if self._active is not None else None
         self._active = None
         for pending in self.sent.values():

@@ -101,7 +101,7 @@ class TargetBackend(ActingBackend):
         )
         told = SeatEvents(self._status, self._replied, self._limits, self._lost, self._usable, self._brought, self._log)
         self._seats = [
-            Seat(self._actor, self._address, number, deadlines=self._deadlines, events=told)
+            Seat(self._actor, self._address, number, self._killers, deadlines=self._deadlines, events=told)
             for number in range(1, self._jobs + 1)
         ]
         self._ahead = Ahead(
@@ -151,9 +151,8 @@ class TargetBackend(ActingBackend):
             self._missing = TVM_MISSING
             self._status()
             return
-        known = self._killers.open()
-        for killer in known:
-            self._log("warning", f"not run until it is retried: {killer.label} ({killer.words})")
+        for killer in self._killers.open():
+            self._log("warning", killer.notice)
         for seat in self._seats:
             seat.link.launches = self._killers.launch_file()
             seat.link.begin()  # first: it is what everybody waits for
@@ -216,10 +215,10 @@ class TargetBackend(ActingBackend):
                 )
                 continue
             killer = self._killers.get(pending.signature)
+            if killer is not None and not killer.sure:
+                pending.suspect = killer.words
             if killer is not None and pending.signature not in self._suspects():
-                why = f"it took the device with it at {killer.label} ({killer.words})"
-                reason = f"not run: {why}; R or --relaunch launches it again"
-                self._end(pending, Failed(pending.request.id, False, Stage.RUN, reason))
+                self._end(pending, Failed(pending.request.id, False, Stage.RUN, killer.refusal))
                 continue
             seat = self._seat_for(pending.request) if killer is None else None
             if seat is not None:
@@ -370,7 +369,7 @@ class TargetBackend(ActingBackend):
         for seat in self._seats:
             seat.sent.clear()
         for pending in list(self._waiting.values()):
-            if device_lost and pending.suspect:
+            if device_lost and pending.suspected is not None:
                 self._blame(pending, pending.suspected, pending.suspect)
                 continue
             stage = Stage.CONNECT if device_lost else pending.stage

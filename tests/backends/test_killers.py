@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapml_tui.backends.killers import LAUNCH_BYTES, Killer, Killers, LaunchNote
+from tapml_tui.backends.killers import LAUNCH_BYTES, Killer, Killers, LaunchNote, boot_id
 from tapml_tui.backends.launch import TargetOptions, make_backends
 from tapml_tui.backends.protocol import Deadlines, Executed, Failed, LogLine
 from tests.backends.driver import Driver, unary, wait_until
@@ -28,16 +28,16 @@ def test_what_ran_when_everything_died_is_found_by_the_next_session(tmp_path: Pa
     script = (
         "import os, signal, sys; from pathlib import Path;"
         "from tapml_tui.backends.killers import Killers, LaunchNote;"
-        "k = Killers(Path(sys.argv[1]), 'llvm @here'); k.open();"
-        "n = LaunchNote(k.launch_file()); n.began('innocent', 'a'); n.ended(); n.began('cafe', 'layers.0/söft max');"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "k = Killers(Path(sys.argv[1]), 'llvm @here'); k.open(); f = k.launch_file();"
+        "n = LaunchNote(f); n.began('innocent', 'a'); n.ended(); n.began('cafe', 'layers.0/söft max');"
+        "k.runs_on(f, 'cafe'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     for _ in range(2):  # known to every session from now on
         killers = _killers(tmp_path)
         (killer,) = killers.open()
-        assert killer.label == "layers.0/söft max"
+        assert killer.label == "layers.0/söft max" and killer.sure
         assert killers.get("cafe") == killer
         assert killers.get("innocent") is None
         killers.close()
@@ -49,6 +49,40 @@ def test_what_ran_when_everything_died_is_found_by_the_next_session(tmp_path: Pa
     forgetting.forgive()
     forgetting.close()
     assert _killers(tmp_path).open() == []
+
+
+@pytest.mark.parametrize("ran", ["", "another"])
+def test_what_had_just_begun_is_a_suspect_and_a_killer_if_it_is_found_again(ran: str, tmp_path: Path) -> None:
+    for sure in (False, False, True):
+        dying = _killers(tmp_path)
+        dying.open()
+        assert [killer.sure for killer in dying._known.values()] == ([sure] if dying._known else [])
+        file = dying.launch_file()
+        LaunchNote(file).began("cafe", "a")
+        dying.runs_on(file, ran)
+        _die(dying)
+    (killer,) = _killers(tmp_path).open()
+    assert killer.sure and "not run" in killer.notice
+
+
+def test_what_ran_when_the_whole_machine_went_down_is_a_killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = tmp_path / "boot"
+    monkeypatch.setattr("tapml_tui.backends.killers._BOOT", boot)
+    boot.write_text("monday\n")
+    dying = _killers(tmp_path)
+    dying.open()
+    LaunchNote(dying.launch_file()).began("cafe", "a")
+    _die(dying)
+    boot.write_text("tuesday\n")
+    (killer,) = _killers(tmp_path).open()
+    assert killer.sure
+
+
+def _die(killers: Killers) -> None:
+    """Leave the launch files behind, unlocked."""
+    for descriptor in killers._launches.values():
+        os.close(descriptor)
+    killers._launches.clear()
 
 
 def test_a_session_that_lives_or_ends_well_blames_nothing(tmp_path: Path) -> None:
@@ -107,6 +141,12 @@ time.sleep(600)
 """
 
 
+def _runs_on(state: Path) -> bool:
+    """Whether a launch file says that the kernel which it names has been running for a while."""
+    records = [f.read_bytes() for f in state.glob("devices/*/launch-*")]
+    return any(one[:LAUNCH_BYTES].split()[:1] == one[LAUNCH_BYTES:].split()[1:] != [] for one in records)
+
+
 @pytest.mark.tvm
 def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_path: Path, kernel_folder: Path) -> None:
     state = tmp_path / "state"
@@ -118,7 +158,7 @@ def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_pat
     try:
         assert program.stdout is not None
         assert b"Executed" in program.stdout.readline()
-        wait_until(lambda: any(b"sinh" in f.read_bytes() for f in state.glob("devices/*/launch-*")), "it runs", 120)
+        wait_until(lambda: _runs_on(state), "it runs on", 120)
     finally:
         os.kill(program.pid, signal.SIGKILL)
         program.wait()
@@ -139,3 +179,37 @@ def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_pat
         assert "did not return within 2 s" in asked.reason
     finally:
         driver.backend.close()
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("op", ["relu", "sinh"])
+def test_what_had_just_begun_is_launched_once_more(op: str, tmp_path: Path, kernel_folder: Path) -> None:
+    state, unit = tmp_path / "state", unary(f"aten.{op}.default", X)
+
+    def session() -> Driver:
+        options, deadlines = TargetOptions(lower=LOWER), Deadlines(run=2)
+        backend = make_backends(options, deadlines=deadlines, cache_dir=kernel_folder, state_dir=state)[1]
+        return Driver(backend, tmp_path)
+
+    driver = session()
+    try:
+        assert isinstance(driver.run(unary("aten.relu.default", X), X), Executed)
+        (launched,) = state.glob("devices/*/launch-*")
+        folder = launched.parent
+    finally:
+        driver.backend.close()
+    record = f"{unit.signature} layers.0/{op}".ljust(LAUNCH_BYTES) + boot_id().ljust(LAUNCH_BYTES)
+    (folder / "launch-killed").write_text(record)
+    driver = session()
+    try:
+        driver.wait(lambda r: isinstance(r, LogLine) and f"one more chance: layers.0/{op}" in r.text)
+        reply = driver.run(unit, X, label=f"layers.0/{op}")
+    finally:
+        driver.backend.close()
+    left = Killers(state, "")
+    left._folder = folder
+    if op == "relu":
+        assert isinstance(reply, Executed) and left.open() == []
+    else:
+        assert isinstance(reply, Failed) and "did not return within 2 s" in reply.reason
+        assert [(killer.label, killer.sure) for killer in left.open()] == [("layers.0/sinh", True)]
