@@ -204,6 +204,7 @@ def made(make: Callable[..., Operator], n: int, dtype: Any) -> Operator:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 @pytest.mark.parametrize(("make", "n"), CASES)
+@sampling.but_for_chance
 def test_what_is_healthy_passes(make: Callable[..., Operator], n: int, dtype: Any) -> None:
     operator = made(make, n, dtype)
     factors = [operator.factor(healthy) for healthy in operator.healthy]
@@ -227,6 +228,7 @@ def eight_times(operator: Operator, random: np.random.Generator) -> Iterator[tup
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 @pytest.mark.parametrize(("make", "n"), [case for case in CASES if case != (softmax, 2048)])
+@sampling.but_for_chance
 def test_what_is_off_by_more_does_not(make: Callable[..., Operator], n: int, dtype: Any) -> None:
     operator = made(make, n, dtype)
     found = {name: operator.factor(wrong) for name, wrong in eight_times(operator, generator("faults"))}
