@@ -1,6 +1,6 @@
 """The verdict pass and all metrics on 256 MiB, beside `np.allclose` in the same run.
 
-Seconds are those of one thread of the process (`process_time`), and the best of several runs in turn: a
+Seconds are those of the clock, and the best of several runs in turn: a
 neighbour on the machine slows both. Memory is what numpy and Python allocate, at its peak.
 """
 
@@ -25,9 +25,9 @@ FLOOR = Floor(2e-6, 4e-7, "float64", 3e4, 1.9e-6)
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
+    started = time.perf_counter()
     work()
-    return time.process_time() - started
+    return time.perf_counter() - started
 
 
 def _best(*works: Callable[[], object]) -> list[float]:
