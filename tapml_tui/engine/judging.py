@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -35,9 +35,9 @@ TWO_RUNS = "differs between two runs on the same inputs: a race in the kernel, o
 class Judge:
     """Executes nodes and writes down what became of them."""
 
-    def __init__(self, executor: Executor) -> None:
-        """Judges what `executor` obtains."""
-        self._executor = executor
+    def __init__(self, executor: Executor, say: Callable[[str], None] = lambda _: None) -> None:
+        """Judges what `executor` obtains; `say` is told what is known of a node that is looked at again, and why."""
+        self._executor, self._say = executor, say
         self._comparer = Comparer(
             executor.references, executor.overrides, Liveness(executor.references, executor.bindings)
         )
@@ -55,6 +55,7 @@ class Judge:
             lost = yield from self._visit(where, current, retry=retry and this, whole=whole and this, last=last)
             if not lost:
                 waiting.pop()
+            self._say("")
             again += len(lost)
             waiting += lost
 
@@ -197,6 +198,7 @@ class Judge:
         inputs = tuple(stored for stored in recorded if stored is not None)
         if len(inputs) < len(recorded):
             return result
+        self._doubt(result, "again on the recorded inputs")
         outcome = yield from self._executor.obtain(
             visit.view, visit.node, visit.binding, visit.backend, inputs, reuse=not visit.retry, whole=visit.whole
         )
@@ -219,6 +221,7 @@ class Judge:
 
     def _try_live(self, visit: Visit, result: NodeResult, outcome: Outcome) -> Waiting[NodeResult]:
         """Is it the kernel after all? On its real inputs, against the source on those same inputs."""
+        self._doubt(result, "now beside the source")
         expected = yield from self._executor.obtain(visit.view, visit.node, visit.binding, SOURCE, visit.inputs)
         if expected.failure is not None:
             why = UNFETCHED_INPUTS if expected.failure.missing else expected.failure.reason
@@ -248,10 +251,15 @@ class Judge:
         )
         return replace(result, verdict=Verdict.LOCAL, reason=reason, finding=finding)
 
+    def _doubt(self, result: NodeResult, asked: str) -> None:
+        found = re.split(r" in |;", result.reason)[0]  # "4.2 x the floor", "NaN", "wrong dtype: ..."
+        self._say("; ".join(filter(None, [found, asked])))
+
     def _confirmed(
         self, visit: Visit, result: NodeResult, outcome: Outcome, inputs: Sequence[Stored]
     ) -> Waiting[NodeResult]:
         """A mismatch is a verdict only if a second run, with its inputs uploaded again, gives the same."""
+        self._doubt(result, "once more, to be sure")
         again = yield from self._executor.obtain(
             visit.view, visit.node, visit.binding, visit.backend, inputs, reuse=False, keep=False, whole=visit.whole
         )

@@ -61,7 +61,7 @@ class Session:
         node: Node under way.
         views: Of every case and mode.
         cursors: By case.
-        activity: What takes so long, or "".
+        activity: What takes so long, or what is known of the node under way so far, or "".
         names: What the ledger calls backends, by id.
         origins: What exported tests are told of each target, by id.
         script: Where commands are recorded, if they are.
@@ -77,7 +77,7 @@ class Session:
         """Every node on the backend `initial`, the cursor at the start of the first case."""
         self._trace = trace
         self._executor = executor
-        self._judge = Judge(executor)
+        self._judge = Judge(executor, self._set_activity)
         self.views = Views(trace, backend_ids, initial)
         self.cursors: dict[int, int] = {}
         self._switches: list[int] = []  # graphs, in the order in which their placements were changed
@@ -95,6 +95,9 @@ class Session:
         self.folds: tuple[str, ...] = ()
         self.investigator = Investigator(trace, executor, self.views, self.answers)
         self.beside = True
+
+    def _set_activity(self, said: str) -> None:
+        self.activity = said
 
     @property
     def graph_number(self) -> int:

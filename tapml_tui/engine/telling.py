@@ -53,11 +53,16 @@ def snapshot_of(
 
 
 def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
-    """One line: the node under way, and how far compiling is."""
-    running = [session.activity] if session.activity else []
-    if session.node is not None:
-        running.append(f"{'fetching ' if session.fetching else ''}{session.view.graph.node_id(session.node)}")
-    return ", ".join([*running, *(f"compiling {one.done}/{one.total}" for one in compiling if one.done < one.total)])
+    """One line: the node under way, what is known of it, and how far compiling is."""
+    node = "" if session.node is None else session.view.graph.node_id(session.node)
+    if node and session.activity:
+        node = node.rpartition("/")[2]  # the cursor says where; what is said of it is news
+    running = [f"fetching {node}" if node and session.fetching else node, session.activity]
+    shown = [
+        ": ".join(filter(None, running)),
+        *(f"compiling {c.done}/{c.total}" for c in compiling if c.done < c.total),
+    ]
+    return ", ".join(filter(None, shown))
 
 
 def ranges_of(nodes: set[int]) -> tuple[tuple[int, int], ...]:

@@ -54,16 +54,16 @@ class Terminal:
         """The screen as lines of text."""
         return "\n".join(self.screen.display)
 
-    def wait_for(self, text: str, timeout: float = 60.0) -> float:
-        """Seconds from start until `text` is on the screen.
+    def wait_for(self, *texts: str, timeout: float = 60.0) -> float:
+        """Seconds from start until one of `texts` is on the screen.
 
         Raises:
             TimeoutError: With the screen in it.
         """
         end = time.perf_counter() + timeout
-        while text not in self.text():
+        while not any(text in self.text() for text in texts):
             if time.perf_counter() > end or (not self._read(0.05) and self.process.poll() is not None):
-                raise TimeoutError(f"{text!r} did not appear:\n{self.text()}")
+                raise TimeoutError(f"{texts} did not appear:\n{self.text()}")
         return self.last_byte - self.started
 
     def settle(self, quiet: float = 0.2) -> None:
