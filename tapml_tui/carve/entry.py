@@ -12,6 +12,8 @@ from tapml_tui.compare.forecast import Size
 from trace_format import TraceWriter
 from trace_format.model import InputRef, NodeRef, Value
 
+UNKNOWN: tuple[Yardstick, Yardstick] = (None, None)
+
 
 class Stored:
     """The bytes of a tensor that several values may have.
@@ -64,11 +66,13 @@ class Entry:
     described: Value
     stored: Stored | None = None
     array: Array | None = None
-    yardsticks: tuple[Yardstick, Yardstick] = (None, None)
+    yardsticks: tuple[Yardstick, Yardstick] = UNKNOWN
 
     @property
     def nbytes(self) -> int:
         """Memory that waits with it."""
+        if self.yardsticks is UNKNOWN:
+            return 0 if self.array is None else self.array.nbytes
         arrays = [self.array, *(y.replayed for y in self.yardsticks if type(y) is Against)]
         return sum(array.nbytes for array in arrays if array is not None)
 

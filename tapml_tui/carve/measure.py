@@ -85,6 +85,8 @@ def measure(value: Array, yardsticks: tuple[Yardstick, ...] = ()) -> Measured:
             for distance in distances:
                 distance.take(part, half_ulps, start)
     peak, rms = extent.result()
+    if not yardsticks:
+        return Measured(peak, rms, ())
     epsilon = 2.0**-unit.fraction_bits
     bound = Floor(BOUND_ULPS * epsilon * (peak or 0.0), epsilon * (rms or 0.0), "bound")
     measured = iter(distances)

@@ -9,7 +9,7 @@ import torch
 
 from tapml_tui.carve.ahead import Ahead
 from tapml_tui.carve.bits import as_recorded, recordable, same_bits, same_memory
-from tapml_tui.carve.entry import Entry, Stored
+from tapml_tui.carve.entry import UNKNOWN, Entry, Stored
 from tapml_tui.carve.floors import Replay, WideWeights
 from tapml_tui.carve.kinds import Kind
 from tapml_tui.carve.measure import Yardstick
@@ -19,8 +19,6 @@ from tapml_tui.operators import dtype_name, flat_outputs, to_numpy
 from trace_format.model import InputRef, NodeRef, Value
 
 LEFT_OUT = "left out by --include"
-
-_UNKNOWN: tuple[Yardstick, Yardstick] = (None, None)
 
 
 class Recorder:
@@ -130,13 +128,13 @@ class _Run:
             for ref, output in zip(refs, outputs, strict=True):
                 self._fix(ref, output, step.reads, step.included or ref in self._plan.kept)
             reproducible, note = self._again(step, refs) if step.included else (None, "")
-            yardsticks = replay.yardsticks(index, step) if replay is not None else [_UNKNOWN] * len(refs)
+            yardsticks = replay.yardsticks(index, step) if replay is not None else [UNKNOWN] * len(refs)
             for ref, pair in zip(refs, yardsticks, strict=True):
                 left_out = not step.included and ref not in self._plan.kept
                 self._describe(
                     ref,
                     reproducible=reproducible,
-                    yardsticks=pair if step.included else _UNKNOWN,
+                    yardsticks=pair if step.included else UNKNOWN,
                     note=LEFT_OUT if left_out else note,
                 )
         for gone in step.last_reads:
@@ -173,7 +171,7 @@ class _Run:
         ref: Ref,
         *,
         reproducible: bool | None = None,
-        yardsticks: tuple[Yardstick, Yardstick] = _UNKNOWN,
+        yardsticks: tuple[Yardstick, Yardstick] = UNKNOWN,
         note: str = "",
     ) -> None:
         """Have the value written that describes a tensor or a number."""

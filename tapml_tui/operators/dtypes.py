@@ -7,7 +7,6 @@ those, so such tensors cross as integers of the same width and are viewed on the
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 
 import ml_dtypes
 import numpy as np
@@ -92,8 +91,11 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     A 0-d tensor gives a 0-d array.
     """
     if tensor.dtype in _PLAIN and tensor.is_contiguous():
-        with suppress(RuntimeError, TypeError):  # of a gradient, another device, a conjugate: see below
+        try:  # a thousand times when carving: a context manager would take as long as the call
             plain: np.ndarray = tensor.numpy()
+        except (RuntimeError, TypeError):  # of a gradient, another device, a conjugate
+            tensor = tensor.detach()
+        else:
             return plain
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     name = dtype_name(tensor.dtype)

@@ -62,7 +62,7 @@ def _keys(proxy: MisbehavingProxy, folder: Path) -> Iterator[Row]:
         )
         yield Row("line: step, key to painted verdict", statistics.median(taken) * 1e3, LIMIT * 1e3, "ms", how)
         terminal.settle(1.0)
-        idle = max(terminal.key_to_paint(key, quiet=0.02) for key in ["j", "k"] * 10)
+        idle = max(terminal.key_to_paint(key, quiet=0.02) for key in ["k", "j"] * 10)  # from the last row
         terminal.send("}")  # another case: all of it is to be executed
         terminal.settle(0.5)
         terminal.send("c")
