@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from trace_format import limits
 from trace_format.dtypes import item_size
@@ -32,6 +32,7 @@ from trace_format.wire import (
     decode_argument,
     encode_argument,
     pack,
+    strings,
     text,
     unpack,
 )
@@ -74,17 +75,11 @@ def decode_head(body: bytes) -> Head:
     if seed is not None and type(seed) is not int:
         raise Malformed("the seed is not an integer")
     dtype, device, options = p.text(), p.text(), p.pairs()
-    notes = texts(p.list(limits.MAX_ARGUMENT_ITEMS))
+    notes = tuple(strings(p.list(limits.MAX_ARGUMENT_ITEMS)))
     return Head(
         kind, minor, base,
         Provenance(created, command, versions, model_file, model_sha256, seed, dtype, device, options, notes),
     )  # fmt: skip
-
-
-def texts(items: list[Any]) -> tuple[str, ...]:
-    """A list of strings, each checked."""
-    fields = Fields(items)
-    return tuple(fields.text() for _ in items)
 
 
 def encode_note(note: str) -> bytes:
@@ -170,7 +165,7 @@ def decode_node(body: bytes) -> StoredNode:
     """Inverse of `encode_node`."""
     f = Fields(unpack(body))
     graph, index = f.integer(0, limits.MAX_GRAPHS - 1), f.integer(0, limits.MAX_NODES - 1)
-    identity, name, op, path, module_type = f.text(), f.text(), f.text(), f.text(), f.text()
+    identity, name, op, path, module_type = f.texts(5)
     args = tuple(decode_argument(item, 1) for item in f.list(limits.MAX_ARGUMENT_ITEMS))
     kwargs = f.each(limits.MAX_ARGUMENT_ITEMS, lambda k: (k.text(), decode_argument(k.any())))
     outputs = f.integer(0, limits.MAX_OUTPUTS)
@@ -221,7 +216,7 @@ def element_count(shape: tuple[int, ...]) -> int:
     Raises:
         LimitExceeded: If it is above the format's limit; the sizes besides a 0 count too.
     """
-    if math.prod(size for size in shape if size) > limits.MAX_ELEMENTS:
+    if math.prod(filter(None, shape)) > limits.MAX_ELEMENTS:
         raise LimitExceeded(f"a value has more than {limits.MAX_ELEMENTS} elements: {list(shape)}"[:300])
     return math.prod(shape)
 

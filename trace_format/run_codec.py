@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from trace_format import limits
-from trace_format.codec import element_count, texts
+from trace_format.codec import element_count
 from trace_format.dtypes import item_size
 from trace_format.model import RunOutput, RunRecord
-from trace_format.wire import Fields, pack, shortened, text, unpack
+from trace_format.wire import Fields, pack, shortened, strings, text, unpack
 
 
 def encode_result(r: RunRecord) -> bytes:
@@ -21,12 +21,11 @@ def encode_result(r: RunRecord) -> bytes:
 def decode_result(body: bytes) -> RunRecord:
     """Inverse of `encode_result`."""
     f = Fields(unpack(body))
-    key, node, case, backend, kernel = f.text(), f.text(), f.text(), f.text(), f.text()
-    inputs = texts(f.list(limits.MAX_ARGUMENT_ITEMS))
+    key, node, case, backend, kernel = f.texts(5)
+    inputs = tuple(strings(f.list(limits.MAX_ARGUMENT_ITEMS)))
     outputs = f.each(limits.MAX_OUTPUTS, _decode_run_output)
-    return RunRecord(
-        key, node, case, backend, kernel, inputs, outputs, f.text(), f.text(), f.text(), f.text(), f.real()
-    )
+    status, stage, reason, detail = f.texts(4)
+    return RunRecord(key, node, case, backend, kernel, inputs, outputs, status, stage, reason, detail, f.real())
 
 
 def _decode_run_output(f: Fields) -> RunOutput:

@@ -79,6 +79,13 @@ def _decode_ext(code: int, data: bytes) -> Argument:
     raise Malformed(f"unknown extension type {code}")
 
 
+def strings(items: list[Any]) -> list[str]:
+    """The items, each checked to be a string."""
+    if not {str}.issuperset(map(type, items)):
+        raise Malformed("a string is missing")
+    return items
+
+
 class Fields:
     """Takes the items of a body one after the other, checked."""
 
@@ -106,6 +113,14 @@ class Fields:
     def text(self) -> str:
         item = self.any()
         return item if type(item) is str else self.wrong("a string is missing")
+
+    def texts(self, count: int) -> list[str]:
+        """So many strings."""
+        items = self._items[self._next : self._next + count]
+        if len(items) < count:
+            self.wrong("a record has too few fields")
+        self._next += count
+        return strings(items)
 
     def integer(self, least: int, most: int) -> int:
         item = self.any()
@@ -156,8 +171,12 @@ class Fields:
         return tuple(read(Fields(item)) for item in self.list(limit))
 
     def integers(self, limit: int, least: int, most: int) -> tuple[int, ...]:
-        fields = Fields(self.list(limit))
-        return tuple(fields.integer(least, most) for _ in fields._items)
+        items = self.list(limit)
+        if not {int}.issuperset(map(type, items)):
+            self.wrong("an integer is missing")
+        if items and not least <= min(items) <= max(items) <= most:
+            raise LimitExceeded(f"{items} are not within {least} and {most}"[:300])
+        return tuple(items)
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         return self.each(limits.MAX_ARGUMENT_ITEMS, lambda f: (f.text(), f.text()))

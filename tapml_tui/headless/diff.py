@@ -119,7 +119,7 @@ def _places(run: Run) -> dict[Place, Records]:
 
 
 def _pair(if_other: Change, a: RunRecord, b: RunRecord) -> Found:
-    if [(o.dtype, o.shape, o.digest) for o in a.outputs] != [(o.dtype, o.shape, o.digest) for o in b.outputs]:
+    if a.outputs != b.outputs:
         # A run that broke has no outputs: that is a change of status, not of values.
         return (if_other if a.outputs and b.outputs else Change.STATUS), a, b
     return (Change.EQUAL if a.status == b.status else Change.STATUS), a, b
