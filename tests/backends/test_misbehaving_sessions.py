@@ -108,6 +108,11 @@ class Sessions:
         return {n: (r.status.value, r.verdict.value) if r is not None else ("", "") for n, r in results.items()}
 
 
+def _heir(expected: tuple[str, str], got: tuple[str, str]) -> bool:
+    """Whether a node only handed on what a wrong one before it gave, and is right without that."""
+    return expected[1] in ("INHERITED", "AMPLIFIED", "HEALED") and got == ("passed", "CLEAN")
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[int]:
     """One server for all sessions: it survives them."""
@@ -145,7 +150,9 @@ def test_no_verdict_but_the_undisturbed_one(server: int, tmp_path: Path, kernel_
                 happened += plan.happened.is_set()
                 wrong = {n: (expected[n], got) for n, got in seen.items() if got != expected[n]}
                 if fault is Fault.CORRUPT:
-                    wrong = {n: pair for n, pair in wrong.items() if pair[1][0] != "error"}
+                    broke = {n for n, (_, got) in wrong.items() if got[0] == "error"}
+                    replaced = any(expected[n][1] == "LOCAL" for n in broke)  # by the source's result, which is right
+                    wrong = {n: pair for n, pair in wrong.items() if n not in broke and not (replaced and _heir(*pair))}
                 assert not wrong, (plan, wrong, sessions.target.said[-8:])
                 assert sessions.target.state in (State.READY, State.FAILED, State.CONNECTING, State.LOST)
             assert happened >= SESSIONS // 2
