@@ -166,7 +166,7 @@ class Killers:
 def _read(file: Path) -> dict[str, Killer]:
     try:
         told = json.loads(file.read_text()).items()
-        return {str(s): Killer(str(label), str(words), sure is not False) for s, (label, words, sure) in told}
+        return {str(s): Killer(str(label), str(words), False not in sure) for s, (label, words, *sure) in told}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -114,6 +114,18 @@ def test_damaged_files_are_no_trouble(tmp_path: Path, content: bytes) -> None:
     again.close()
 
 
+def test_what_an_earlier_version_wrote_down_is_sure(tmp_path: Path) -> None:
+    killers = _killers(tmp_path)
+    killers.open()
+    killers.close()
+    (folder,) = (tmp_path / "devices").iterdir()
+    (folder / "killers.json").write_text('{"cafe": ["a", "died"]}')
+    (folder / "launch-zzz").write_text("beef b".ljust(LAUNCH_BYTES))
+    again = _killers(tmp_path)
+    assert sorted((killer.label, killer.sure) for killer in again.open()) == [("a", True), ("b", True)]
+    again.close()
+
+
 def test_without_a_folder_that_can_be_written_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "devices").write_text("no folder")
     killers = _killers(tmp_path)
