@@ -10,8 +10,9 @@ suspect, and gets one more chance.
 
     STATE/devices/DIGEST/killers.json    what is known: {signature: [label, words, whether that is sure]}
     STATE/devices/DIGEST/launch-XXXX     of one device of a session, locked while that lives, two records:
-                                         the worker's, "SIGNATURE LABEL" or blank, and the session's, "BOOT SIGNATURE":
-                                         which start of the machine it is, and which kernel had been running for a while
+                                         "SIGNATURE LABEL" of what runs, or blank; and "BOOT", which start of the
+                                         machine it is, to which the session adds what has been running for a while,
+                                         " SIGNATURE"
 """
 
 from __future__ import annotations
@@ -97,7 +98,6 @@ class Killers:
             descriptor, name = tempfile.mkstemp(prefix="launch-", dir=self._folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._launches[Path(name)] = descriptor
-            self.runs_on(name, "")
             return name
         return ""
 
@@ -189,14 +189,14 @@ class LaunchNote:
 
     def __init__(self, file: str) -> None:
         """Open it; "" is none."""
-        self._descriptor = -1
+        self._descriptor, self._just_begun = -1, _record(boot_id())
         with contextlib.suppress(OSError):
             if file:
                 self._descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
 
     def began(self, signature: str, label: str) -> None:
         """A kernel is going to be launched."""
-        self._write(_record(f"{signature} {label}"))
+        self._write(_record(f"{signature} {label}") + self._just_begun)
 
     def ended(self) -> None:
         """It gave its result, or an error."""

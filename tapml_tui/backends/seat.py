@@ -126,7 +126,6 @@ class Seat:
     def stop(self) -> list[WorkerProcess]:
         """Kill everything; the processes are returned to be waited for."""
         self._watch.end()
-        self._lasts.end()
         return self.link.stop()
 
     def _status(self, state: State, detail: str, latency_ms: float | None) -> None:
@@ -150,7 +149,6 @@ class Seat:
             self._watch_stage(pending)
             return
         self._watch.end()
-        self._lasts.end()
         self._active = None
         del self.sent[header["ticket"]]
         self.link.worked()
@@ -175,7 +173,6 @@ class Seat:
     def _lost(self, loss: Loss) -> None:
         """Give everything back; whoever is to blame is answered, the rest is done again, here or elsewhere."""
         self._watch.end()
-        self._lasts.end()
         blamed = self.sent.get(self._active) if self._active is not None else None
         self._active = None
         for pending in self.sent.values():

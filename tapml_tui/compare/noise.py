@@ -252,6 +252,7 @@ class Noise(Law):
         half = half_ulp(np.abs(value), self.unit)
         straying = known.straying
         with np.errstate(all="ignore"):
+            error = actual.astype(np.float64) - value
             beyond = np.full_like(half, self.absolute)
             if math.isfinite(self.ulps):
                 np.minimum(beyond, 2 * self.ulps * half, out=beyond)
@@ -260,10 +261,10 @@ class Noise(Law):
                 astray = known.truth - value
                 further = (np.abs(astray) - half) / straying
                 more = np.fmin(beyond, np.max(further, where=np.isfinite(further), initial=0.0) * straying)
-                source = np.fmin(source, astray * np.sign(actual.astype(np.float64) - value))
+                source = np.fmin(source, astray * np.sign(error))
             straying = np.maximum(straying, more)
             room = straying + half_ulp(np.abs(value) + np.abs(source) + straying, self.unit)
-            off = np.abs(actual.astype(np.float64) - value)
+            off = np.abs(error)
             allowed = np.maximum(source + room, np.maximum(half, self.smallest))
             too_far = (off > allowed) & (source < 0) & np.isfinite(off)
             allowed[too_far] = (off * (room / (off - source)))[too_far]

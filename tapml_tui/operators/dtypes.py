@@ -93,10 +93,9 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     if tensor.dtype in _PLAIN and tensor.is_contiguous():
         try:  # a thousand times when carving: a context manager would take as long as the call
             plain: np.ndarray = tensor.numpy()
-        except (RuntimeError, TypeError):  # of a gradient, another device, a conjugate
-            tensor = tensor.detach()
-        else:
             return plain
+        except (RuntimeError, TypeError):  # of a gradient, another device, a conjugate: see below
+            pass
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     name = dtype_name(tensor.dtype)
     raw = tensor.view(_SAME_WIDTH[tensor.itemsize]) if name in _EXTENDED else tensor

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tapml_tui.backends.killers import LAUNCH_BYTES
 from tapml_tui.backends.protocol import (
     Backend,
     BackendStatus,
@@ -178,3 +179,13 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = 30.0)
     while not condition():
         assert time.monotonic() < deadline, f"not within {patience} s: {what}"
         time.sleep(0.02)
+
+
+def runs_on(state: Path) -> str:
+    """The node whose kernel has been running for a while, as it is on disk below `state`; "" if none has."""
+    for file in state.rglob("launch-*"):
+        told = file.read_text(errors="replace")
+        ran, session = told[:LAUNCH_BYTES].split(), told[LAUNCH_BYTES:].split()
+        if ran and ran[0] in session:
+            return ran[1]
+    return ""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tapml_tui.backends.killers import LAUNCH_BYTES
-from tests.backends.driver import wait_until
+from tests.backends.driver import runs_on, wait_until
 from tests.backends.servers import KEY, free_ports, tvm_program
 from tests.engine.toys import Toy
 from trace_format.model import InputRef
@@ -61,7 +60,7 @@ def _write(folder: Path) -> None:
 
 
 def _kill_while_it_hangs(program: subprocess.Popen[bytes], folder: Path) -> None:
-    wait_until(lambda: _launched(folder) == HANGS, "the kernel that never returns runs on", PATIENCE)
+    wait_until(lambda: runs_on(folder / "state") == HANGS, "the kernel that never returns runs on", PATIENCE)
     os.kill(program.pid, signal.SIGKILL)
 
 
@@ -84,13 +83,3 @@ def _check(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         program.kill()
         program.wait()
-
-
-def _launched(folder: Path) -> str:
-    """The node whose kernel has been running for a while, as it is on disk."""
-    for file in (folder / "state").glob("*/devices/*/launch-*"):
-        told = file.read_text(errors="replace")
-        ran, session = told[:LAUNCH_BYTES].split(), told[LAUNCH_BYTES:].split()
-        if ran and ran[0] in session:
-            return ran[1]
-    return ""

@@ -14,7 +14,7 @@ import pytest
 from tapml_tui.backends.killers import LAUNCH_BYTES, Killer, Killers, LaunchNote, boot_id
 from tapml_tui.backends.launch import TargetOptions, make_backends
 from tapml_tui.backends.protocol import Deadlines, Executed, Failed, LogLine
-from tests.backends.driver import Driver, unary, wait_until
+from tests.backends.driver import Driver, runs_on, unary, wait_until
 
 X = np.linspace(-1, 1, 8, dtype=np.float32)
 LOWER = str(Path(__file__).with_name("faulty_kernels.py"))
@@ -63,6 +63,21 @@ def test_what_had_just_begun_is_a_suspect_and_a_killer_if_it_is_found_again(ran:
         _die(dying)
     (killer,) = _killers(tmp_path).open()
     assert killer.sure and "not run" in killer.notice
+
+
+def test_that_it_ran_for_a_while_says_nothing_of_the_next_time(tmp_path: Path) -> None:
+    dying = _killers(tmp_path)
+    dying.open()
+    file = dying.launch_file()
+    note = LaunchNote(file)
+    for long in (True, False):
+        note.began("cafe", "a")
+        if long:
+            dying.runs_on(file, "cafe")
+            note.ended()
+    _die(dying)
+    (killer,) = _killers(tmp_path).open()
+    assert not killer.sure
 
 
 def test_what_ran_when_the_whole_machine_went_down_is_a_killer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,12 +168,6 @@ time.sleep(600)
 """
 
 
-def _runs_on(state: Path) -> bool:
-    """Whether a launch file says that the kernel which it names has been running for a while."""
-    records = [f.read_bytes() for f in state.glob("devices/*/launch-*")]
-    return any(one[:LAUNCH_BYTES].split()[:1] == one[LAUNCH_BYTES:].split()[1:] != [] for one in records)
-
-
 @pytest.mark.tvm
 def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_path: Path, kernel_folder: Path) -> None:
     state = tmp_path / "state"
@@ -170,7 +179,7 @@ def test_a_kernel_that_hangs_is_named_after_the_whole_program_was_killed(tmp_pat
     try:
         assert program.stdout is not None
         assert b"Executed" in program.stdout.readline()
-        wait_until(lambda: _runs_on(state), "it runs on", 120)
+        wait_until(lambda: runs_on(state) == "layers.0/sinh", "it runs on", 120)
     finally:
         os.kill(program.pid, signal.SIGKILL)
         program.wait()

@@ -101,6 +101,7 @@ def _rows(name: str) -> Iterator[Row]:
         )
         interleaved(1, measures)  # warms up
         interpreter, write, plain, floors = interleaved(RUNS, measures)
-    how = f"Interpreter {interpreter:.3f} s, plain write {write:.3f} s, {len(data) / 1e6:.0f} MB, 1 torch thread"
+    how = f"Interpreter {interpreter:.3f} s, plain write {write:.3f} s"
+    how += f", {len(data) / 1e6:.0f} MB, {THREADS} torch thread"
     yield Row(f"carve {name} --no-floors", plain, 2 * interpreter + 2 * write, "s", how)
     yield Row(f"carve {name} with floors", floors, 6 * interpreter + 2 * write, "s", how)

@@ -2,8 +2,7 @@
 
 `make bench-verdict` has the goal: 99 % found. Of some fifty faults that are drawn anew each time, one or two may be
 missed where that holds. A sample fails if so many missed ones had a probability below `RARE` were it just so, whatever
-the dtype; that is five of fifty, six of a hundred. Gross faults have to be found, all of them. Wrong diagnoses, of
-which 2 % are allowed, are counted in the same way.
+the dtype; that is five of fifty, six of a hundred. Gross faults have to be found, all of them.
 """
 
 from __future__ import annotations
@@ -58,4 +57,4 @@ def test_wrong_kernels_are_found_and_benign_ones_pass(model: str, chained: int, 
     assert len(wrong) > 20 and any(record.benign for record in records)
     said = [record for record in wrong if table.diagnosed(record)]
     mistaken = [f"{record} {record.diagnosis}" for record in said if table.diagnosed(record) == "wrong"]
-    assert probability(len(mistaken), len(said), table.WRONG) >= RARE, "\n".join(mistaken)
+    assert len(mistaken) <= max(1, table.WRONG * len(said)), "\n".join(mistaken)
