@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, by whatever rule
-_BUFFER = 1 << 20
+_BUFFER = 1 << 20  # bytes; one call with several of it was seen to take five times as long
 _LARGE = 1 << 16  # from here on copying costs more than a call of the system
 _RESERVE_STEP = 1 << 20
 _EARLY = 16 << 20  # bytes after which the disk is set to work beside us, so that the end waits for the rest only
@@ -60,7 +60,7 @@ class Output:
         with memoryview(data) as view:
             at = 0
             while at < len(view):
-                count = os.write(self._descriptor, view[at:])
+                count = os.write(self._descriptor, view[at : at + _BUFFER])
                 at += count
                 self._written += count
                 self._unsynced += count

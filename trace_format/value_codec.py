@@ -11,7 +11,7 @@ from trace_format.codec import element_count
 from trace_format.dtypes import item_size
 from trace_format.errors import LimitExceeded, Malformed
 from trace_format.model import Floor, InputRef, NodeRef, Value
-from trace_format.wire import Fields, encode_argument, pack, text, unpack
+from trace_format.wire import Fields, encode_argument, encode_reference, pack, text, unpack
 
 
 class StoredValue(NamedTuple):
@@ -35,7 +35,7 @@ def encode_value(stored: StoredValue) -> bytes:
     if v.scalar is not None and not isinstance(v.scalar, (int, float, bool, str)):
         raise Malformed("a scalar that is none")
     fields = [
-        stored.case, encode_argument(stored.ref), text(v.dtype), list(v.shape), list(v.strides), v.tensor,
+        stored.case, encode_reference(stored.ref), text(v.dtype), list(v.shape), list(v.strides), v.tensor,
         encode_argument(v.scalar), v.reproducible, _encode_floor(v.isolated), _encode_floor(v.chained), text(v.note),
     ]  # fmt: skip
     if v.peak is not None or v.rms is not None:

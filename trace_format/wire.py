@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 import msgpack
@@ -194,10 +195,8 @@ def encode_argument(argument: object, depth: int = 0) -> object:
     kind = type(argument)
     if kind in _PLAIN:  # most arguments
         return argument
-    if isinstance(argument, NodeRef):
-        return msgpack.ExtType(_EXT_NODE, _pack_ref(_NODE_REF, *argument))
-    if isinstance(argument, InputRef):
-        return msgpack.ExtType(_EXT_INPUT, _pack_ref(_INPUT_REF, *argument))
+    if isinstance(argument, NodeRef | InputRef):
+        return encode_reference(argument)
     if kind is tuple:
         return _encode_list(argument, depth)  # type: ignore[arg-type]
     if isinstance(argument, Named):
@@ -224,11 +223,18 @@ def _encode_list(items: Sequence[object], depth: int) -> list[object]:
     return [encode_argument(item, depth + 1) for item in items]
 
 
-def _pack_ref(layout: struct.Struct, *numbers: int) -> bytes:
+@lru_cache(4096)
+def encode_reference(ref: NodeRef | InputRef) -> object:
+    """A reference for msgpack. Cached: what a node gives is read, and recorded, soon after.
+
+    Raises:
+        Unwritable: If it is out of range.
+    """
+    code, layout = (_EXT_NODE, _NODE_REF) if isinstance(ref, NodeRef) else (_EXT_INPUT, _INPUT_REF)
     try:
-        return layout.pack(*numbers)
+        return msgpack.ExtType(code, layout.pack(*ref))
     except struct.error:
-        raise Unwritable(f"a reference {numbers} is out of range") from None
+        raise Unwritable(f"a reference {tuple(ref)} is out of range") from None
 
 
 def decode_argument(item: Any, depth: int = 0) -> Argument:

@@ -247,6 +247,11 @@ class TraceWriter:
                 raise Unwritable(f"{value.dtype} {list(value.shape)} is {size} bytes, its tensor has {known[1]}")
         self._contents.values[case][key] = self._append(Op.VALUE, encode_value(stored), VALUE_COST)
 
+    def sync_early(self) -> None:
+        """Let the disk begin with what was written, beside whatever comes next."""
+        self._output.flush()
+        self._output.sync_early()
+
     def add_note(self, text: str) -> None:
         """Write a note: something that whoever reads the trace should know."""
         self._contents.add_note(self._append(Op.NOTE, codec.encode_note(text), _NOTE_COST))

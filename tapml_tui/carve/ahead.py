@@ -6,10 +6,13 @@ Weights are begun with before torch.export, which works on one core for seconds 
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
 
@@ -19,7 +22,17 @@ from tapml_tui.compare.forecast import Size
 from tapml_tui.operators import to_numpy
 from trace_format.tensors import checksums, plain_bytes
 
+T = TypeVar("T")
+
 _LARGE = 1 << 17  # bytes: hashing them takes longer than handing them over
+
+_CHUNK = 1 << 20  # elements: between two pieces torch.export has the interpreter, and does not give it back soon
+
+_SWITCH_SECONDS = 5e-4
+"""After which torch.export lets go of the interpreter, if it is asked. After Python's 5 ms for every call of the
+hundreds that are made here, it would be through before us."""
+
+_Place: TypeAlias = tuple[int, torch.Size, tuple[int, ...], torch.dtype]
 
 
 class Known(NamedTuple):
@@ -30,43 +43,83 @@ class Known(NamedTuple):
     size: Size
 
 
+class Weight(NamedTuple):
+    """A weight as the trace has it, and what is known of its bytes."""
+
+    recorded: torch.Tensor
+    found: Known
+
+    def known(self) -> Known:
+        """As what `Ahead.begin` returns."""
+        return self.found
+
+
 class Ahead:
     """Hashes and measures large tensors. A context manager: leaving it gives up what is not done."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         """Begin with the parameters and buffers of a module."""
         self._pool = ThreadPoolExecutor(1, "carve-ahead")
-        self._weights: dict[tuple[int, int, torch.dtype], tuple[int, Future[Known]]] = {}
-        for weight in chain(module.parameters(), module.buffers()):
-            if weight.device.type == "cpu" and weight.layout is torch.strided and recordable(weight.dtype):
-                plain = weight.detach()
-                if as_recorded(plain) is plain and (known := self.begin(to_numpy(plain))) is not None:
-                    self._weights[_place(plain)] = plain._version, known
+        self._weights: dict[_Place, tuple[int, Future[Weight]]] = {}
+        for weight in map(torch.Tensor.detach, chain(module.parameters(), module.buffers())):
+            plain = weight.device.type == "cpu" and weight.layout is torch.strided and recordable(weight.dtype)
+            if plain and _nbytes(weight) >= _LARGE and _place(weight) not in self._weights:
+                self._weights[_place(weight)] = weight._version, self._pool.submit(_know_weight, weight)
 
-    def begin(self, array: Array) -> Future[Known] | None:
-        """Begin with an array that nobody will change; None if it is not worth it."""
-        return self._pool.submit(_know, array) if array.nbytes >= _LARGE else None
+    def begin(self, array: Array) -> Callable[[], Known] | None:
+        """Begin with an array that nobody will change; what is returned waits. None if it is not worth it."""
+        return self._pool.submit(_know, array).result if array.nbytes >= _LARGE else None
 
-    def weight(self, weight: torch.Tensor) -> Future[Known] | None:
-        """What was begun with a weight; None if it is another tensor, or was written to since."""
-        version, known = self._weights.get(_place(weight), (-1, None))
-        return known if version == weight._version else None
+    def then(self, job: Callable[[], T]) -> Future[T]:
+        """Do something else on that thread when it is through with what was begun."""
+        return self._pool.submit(job)
+
+    def weight(self, weight: torch.Tensor) -> Weight | None:
+        """What was begun with a weight, when it is known; None if it is another tensor, or was written to since."""
+        version, found = self._weights.get(_place(weight), (-1, None))
+        return found.result() if found is not None and version == weight._version else None
+
+    def weights(self) -> Iterator[Weight]:
+        """All that was begun with, each as soon as it is known."""
+        return (found.result() for _, found in self._weights.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights that were begun with."""
+        return sum(math.prod(shape) * int(dtype.itemsize) for _, shape, _, dtype in self._weights)
+
+    def needless(self, used: Iterable[torch.Tensor]) -> int:
+        """How many bytes of what was begun with are of no weight that is used."""
+        places = {_place(weight) for weight in used if self.weight(weight) is not None}
+        return sum(_nbytes(found.result().recorded) for at, (_, found) in self._weights.items() if at not in places)
 
     def __enter__(self) -> Self:
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._interval, _SWITCH_SECONDS))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+        sys.setswitchinterval(self._interval)
 
 
-def _place(tensor: torch.Tensor) -> tuple[int, int, torch.dtype]:
-    return tensor.data_ptr(), tensor.numel() * tensor.itemsize, tensor.dtype
+def _place(tensor: torch.Tensor) -> _Place:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def _nbytes(tensor: torch.Tensor) -> int:
+    return int(tensor.numel() * tensor.itemsize)
+
+
+def _know_weight(weight: torch.Tensor) -> Weight:
+    recorded = as_recorded(weight)
+    return Weight(recorded, _know(to_numpy(recorded)))
 
 
 def _know(array: Array) -> Known:
-    peak, rms, _ = measure(array)
+    peak, rms, _ = measure(array, chunk=_CHUNK)
     return Known(sha256(array), checksums(plain_bytes(array)), Size(array.size, peak, rms))
 
 

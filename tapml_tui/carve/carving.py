@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import copy
+import gc
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tapml_tui.carve.ahead import Ahead
+from tapml_tui.carve.draft import Draft
 from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
+from tapml_tui.carve.floors import WideWeights
 from tapml_tui.carve.overflow import overflow_notes
 from tapml_tui.carve.plan import Ref
 from tapml_tui.carve.prepare import Prepared, prepare
 from tapml_tui.carve.provenance import provenance
 from tapml_tui.carve.record import Recorder
 from tapml_tui.carve.sink import Sink
-from tapml_tui.carve.size import check_room, estimate
+from tapml_tui.carve.size import check_room, estimate, has_room
 from tapml_tui.carve.workload import Workload, WorkloadCase
 from trace_format import TraceWriter
 from trace_format.model import Case, FromCase, InputKind, InputRef, OutputKind
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far carving is: node executions and bytes, done and in all (bytes: at most)."""
 
     steps: int
@@ -104,7 +106,7 @@ def carve_workload(
         strict: Have torch.export trace by bytecode (its `strict=True`).
         command: For the record.
         model_file: For the record; source lines are written relative to its folder.
-        on_size: Told the size that the trace will have at most, before anything is written.
+        on_size: Told the size that the trace will have at most, before anything is recorded.
         on_progress: Told how far it is, about once a node.
 
     Raises:
@@ -117,22 +119,31 @@ def carve_workload(
     if dtype is not None:
         workload = _cast(workload, dtype)
     started = time.perf_counter()
-    with Ahead(workload.module) as ahead:
+    origin = provenance(
+        command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
+    )
+    begin = partial(TraceWriter, out, origin, max_bytes=max_size)
+    with Ahead(workload.module) as ahead, Draft(begin, ahead) as draft:
+        if include is None and weights is None and has_room(ahead.nbytes, out, max_size):
+            draft.write_weights()
+        wide = WideWeights()
+        widened = ahead.then(partial(_widen, wide, ahead)) if floors else None
         folder = str(model_file.absolute().parent) if model_file is not None else ""
         prepared = prepare(workload, folder=folder, include=include, strict=strict)
         exported = time.perf_counter()
         needed = estimate(map(prepared.plan, range(len(workload.cases))), weights is not None)
         on_size(needed)
-        check_room(needed, out, max_size)
+        check_room(needed, out, max_size, draft.written)
         notes = _notes(prepared)
-        origin = provenance(
-            command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
-        )
-        with TraceWriter(out, origin, max_bytes=max_size) as writer:
+        if widened is not None:
+            widened.result()
+        with draft.take(prepared.weights()) as writer:
             referred = writer.add_weights(Path(weights)) if weights is not None else {}
-            recorder = _record(workload, prepared, writer, ahead, floors=floors, needed=needed, on_progress=on_progress)
+            recorder = Recorder(Sink(writer, ahead), ahead, wide if floors else None)
+            _record(workload, prepared, recorder, needed=needed, on_progress=on_progress)
             if weights is not None:
                 notes.append(_weights_note(recorder.weight_digests, set(referred.values()), Path(weights).name))
+            writer.sync_early()
             notes = overflow_notes(prepared, recorder.stored) + notes
             for note in notes:
                 writer.add_note(note)
@@ -169,20 +180,24 @@ def _cast(workload: Workload, dtype: torch.dtype) -> Workload:
     return replace(workload, module=module, cases=tuple(cases))
 
 
+def _widen(wide: WideWeights, ahead: Ahead) -> None:
+    for weight in ahead.weights():
+        wide.prepare(weight.recorded)
+
+
 def _record(
     workload: Workload,
     prepared: Prepared,
-    writer: TraceWriter,
-    ahead: Ahead,
+    recorder: Recorder,
     *,
-    floors: bool,
     needed: int,
     on_progress: Callable[[Progress], None],
-) -> Recorder:
+) -> None:
     """Write graphs and cases."""
     total = sum(len(prepared.plan(i).steps) for i in range(len(workload.cases)))
     done = 0
-    sink = Sink(writer, ahead)
+    sink = recorder.sink
+    gc.freeze()  # what torch.export leaves is large: to look through it takes longer than to record a small model
 
     def on_step() -> None:
         nonlocal done
@@ -191,8 +206,7 @@ def _record(
 
     try:
         for number in range(len(prepared.plans)):
-            sink.submit(partial(_add_graph, writer, prepared, number, type(workload.module).__name__))
-        recorder = Recorder(sink, ahead, floors=floors)
+            sink.submit(partial(_add_graph, sink.writer, prepared, number, type(workload.module).__name__))
         results: list[Mapping[int, Any]] = []
         replays: list[Mapping[int, Any]] = []
         for i, case in enumerate(workload.cases):
@@ -202,7 +216,7 @@ def _record(
                 prepared.graph_of_case[i],
                 tuple((g, FromCase(c, prepared.plan(c).user_outputs[o])) for g, (c, o) in sorted(handed.items())),
             )
-            sink.submit(partial(writer.add_case, recorded))
+            sink.submit(partial(sink.writer.add_case, recorded))
             drift: dict[Ref, Any] = {
                 InputRef(g): replays[c][o] for g, (c, o) in handed.items() if replays[c][o] is not None
             }
@@ -213,7 +227,7 @@ def _record(
         sink.close()
     finally:
         sink.stop()
-    return recorder
+        gc.unfreeze()
 
 
 def _add_graph(writer: TraceWriter, prepared: Prepared, number: int, name: str) -> None:

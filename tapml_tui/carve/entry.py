@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tapml_tui.carve.ahead import Known
@@ -19,16 +18,16 @@ class Stored:
     """The bytes of a tensor that several values may have.
 
     Attributes:
-        ahead: What is being found out about them already, if anything.
+        ahead: Gives what is being found out about them already, if anything is.
         requested: Whether an entry brings them.
-        written: Whether it did; what follows is known then at the latest.
+        written: Whether they are in the trace; what follows is known then at the latest.
         digest: Their SHA-256.
         size: How many elements, and how large.
     """
 
     __slots__ = ("ahead", "digest", "requested", "size", "written")
 
-    def __init__(self, ahead: Future[Known] | None = None) -> None:
+    def __init__(self, ahead: Callable[[], Known] | None = None) -> None:
         self.ahead = ahead
         self.requested = self.written = False
         self.digest: bytes | None = None
@@ -38,14 +37,14 @@ class Stored:
         """Their SHA-256; waits for it if it is being computed."""
         if self.digest is None:
             assert self.ahead is not None
-            self.digest = self.ahead.result().digest
+            self.digest = self.ahead().digest
         return self.digest
 
     @property
     def known_sums(self) -> Callable[[], bytes] | None:
         """Gives their checksums; None if nobody is computing them."""
         ahead = self.ahead
-        return None if ahead is None else lambda: ahead.result().sums
+        return None if ahead is None else lambda: ahead().sums
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ class Entry:
     def nbytes(self) -> int:
         """Memory that waits with it."""
         if self.yardsticks is UNKNOWN:
-            return 0 if self.array is None else self.array.nbytes
+            return 0 if self.array is None or self.stored is None or self.stored.written else self.array.nbytes
         arrays = [self.array, *(y.replayed for y in self.yardsticks if type(y) is Against)]
         return sum(array.nbytes for array in arrays if array is not None)
 
@@ -85,16 +84,17 @@ class Entry:
     def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
         v = self.described
         if not stored.written:
-            stored.digest = writer.add_tensor(array, v.dtype, stored.known_digest, stored.known_sums)
+            writer.add_tensor(array, v.dtype, stored.known_digest, stored.known_sums)
             stored.written = True
+        digest = stored.known_digest()
         if stored.ahead is not None:
-            stored.size, stored.ahead = stored.ahead.result().size, None
+            stored.size, stored.ahead = stored.ahead().size, None
         floors = tuple(y.floor if isinstance(y, Against) else y for y in self.yardsticks)
         if stored.size is None or any(isinstance(y, Against) and y.floor is None for y in self.yardsticks):
             peak, rms, floors = measure(array, self.yardsticks)
             stored.size = Size(array.size, peak, rms)
         isolated, chained = floors
         self.described = Value(
-            v.dtype, v.shape, v.strides, stored.digest, None, v.reproducible, isolated, chained,
+            v.dtype, v.shape, v.strides, digest, None, v.reproducible, isolated, chained,
             note=v.note, peak=stored.size.peak, rms=stored.size.rms,
         )  # fmt: skip

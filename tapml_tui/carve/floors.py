@@ -63,6 +63,11 @@ class WideWeights:
             self._kept[id(weight)] = (weight, wide)  # holding on to the weight keeps its id its own
         return wide
 
+    def prepare(self, weight: torch.Tensor) -> None:
+        """Convert a weight before it is asked for, if it can be kept."""
+        if weight.numel() * _WIDE.get(weight.dtype, weight.dtype).itemsize <= self._room:
+            self.get(weight)
+
 
 class Replay:
     """The float64 replay of one case, step by step beside the recording."""

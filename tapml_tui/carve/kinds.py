@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ def _drops_nothing(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs:
     return given.get("train") is False or given.get("dropout_p") == 0 or given.get("p") == 0
 
 
+@lru_cache(1024)
 def keeps_bytes(target: Any) -> bool:
     """Whether the result has the bytes of the first input, so that it costs no room in a trace."""
     return isinstance(target, torch._ops.OpOverload) and str(target._schema.name).split("::")[1] in _SAME_BYTES

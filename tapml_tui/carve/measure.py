@@ -60,12 +60,13 @@ class Measured(NamedTuple):
 
 
 @np.errstate(invalid="ignore", over="ignore", under="ignore")
-def measure(value: Array, yardsticks: tuple[Yardstick, ...] = ()) -> Measured:
+def measure(value: Array, yardsticks: tuple[Yardstick, ...] = (), chunk: int = CHUNK) -> Measured:
     """Size and floors of a value.
 
     Args:
         value: Floating or complex; others have no size.
         yardsticks: For each floor that is wanted; arrays in them have as many elements as `value`.
+        chunk: Elements at a time. Larger ones leave the cache, and give way to other threads less often.
     """
     unit = precision(value.dtype)
     if unit is None:
@@ -74,16 +75,16 @@ def measure(value: Array, yardsticks: tuple[Yardstick, ...] = ()) -> Measured:
     wanted = {id(y): y for y in yardsticks if isinstance(y, Against) and y.floor is None}
     distances = [_Distance(y.replayed.reshape(-1)) for y in wanted.values() if y.replayed is not None]
     extent = _Extent()
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK]
-        if part.dtype not in _PLAIN:
-            part = part.astype(np.complex128 if part.dtype.kind == "c" else np.float64)
-        magnitude = np.abs(part)
+    for start in range(0, flat.size, chunk):
+        part = flat[start : start + chunk]
+        if distances or part.dtype not in _PLAIN:
+            wide = part.astype(np.complex128 if part.dtype.kind == "c" else np.float64, copy=False)
+        magnitude = np.abs(part if part.dtype in _PLAIN else wide)
         extent.take(magnitude)
         if distances:
             half_ulps = half_ulp(magnitude.astype(np.float64, copy=False), unit)
             for distance in distances:
-                distance.take(part, half_ulps, start)
+                distance.take(wide, half_ulps, start)
     peak, rms = extent.result()
     if not yardsticks:
         return Measured(peak, rms, ())
@@ -144,8 +145,11 @@ class _Distance:
             largest = float(error.max())
         self._largest = max(self._largest, largest)
         self._squares += _sum_of_squares(error, largest)
-        self._excess = max(self._excess, float((error - half_ulps).max()))
-        self._half_ulps = max(self._half_ulps, float(np.divide(error, half_ulps, out=error).max()))
+        times = error / half_ulps
+        farthest = float(times.max())
+        if farthest > 1:  # else none exceeds its half unit
+            self._excess = max(self._excess, float(np.subtract(error, half_ulps, out=times).max()))
+        self._half_ulps = max(self._half_ulps, farthest)
 
     def floor(self) -> Floor:
         rms = math.sqrt(self._squares / max(self._replayed.size, 1))

@@ -10,7 +10,7 @@ import torch
 from tapml_tui.carve.entry import Stored
 from tapml_tui.carve.plan import Plan, Ref
 from tapml_tui.carve.prepare import Prepared
-from tapml_tui.compare.forecast import LIMITS, Largest, Size, forecast, headroom, largest
+from tapml_tui.compare.forecast import LIMITS, Largest, Size, forecast, headroom, largest, looks_inside
 from trace_format.model import NodeRef
 
 _ALWAYS = "float16"
@@ -40,7 +40,8 @@ def _largest(plan: Plan, values: Mapping[Ref, Stored]) -> dict[int, Largest]:
         refs = [NodeRef(index, i) for i, meta in enumerate(step.metas) if _is_wide(meta)]
         outputs = _sizes(refs, values)
         if any(size.peak is not None for size in outputs):
-            found[index] = largest(step.node.op, step.node.args, _sizes(step.reads, values), outputs)
+            inputs = _sizes(step.reads, values) if looks_inside(step.node.op) else ()
+            found[index] = largest(step.node.op, step.node.args, inputs, outputs)
     return found
 
 

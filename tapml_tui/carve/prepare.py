@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import export, shape_key
 from tapml_tui.carve.plan import Plan, build_plan
 from tapml_tui.carve.workload import Workload, is_handed
-from trace_format.model import InputKind
+from trace_format.model import InputKind, InputRef
 
 
 @dataclass
@@ -39,6 +39,12 @@ class Prepared:
     def hands_on(self, case: int, output: int) -> bool:
         """Whether a later case takes this output of the model."""
         return any((case, output) in handed.values() for handed in self.handed)
+
+    def weights(self) -> Iterator[torch.Tensor]:
+        """The weights whose bytes are recorded."""
+        for plan in self.plans:
+            kept = ((i, weight) for i, weight in enumerate(plan.weights) if InputRef(i) in plan.kept)
+            yield from (weight for _, weight in kept if weight is not None)
 
     def inputs(self, case: int, results: Sequence[Mapping[int, Any]]) -> list[Any]:
         """One value per graph input: weights, what the case gives, what earlier cases left in `results`."""

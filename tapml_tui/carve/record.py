@@ -25,14 +25,21 @@ class Recorder:
     """Writes cases down. One for a whole trace: it knows which weights are written already.
 
     Attributes:
+        sink: Where values go.
         stored: Of every case, what was written of each value; filled in when the sink is closed.
     """
 
-    def __init__(self, sink: Sink, ahead: Ahead, *, floors: bool) -> None:
-        self._sink = sink
+    def __init__(self, sink: Sink, ahead: Ahead, wide: WideWeights | None) -> None:
+        """Nothing is recorded yet.
+
+        Args:
+            sink: Where values go.
+            ahead: What is known of weights already.
+            wide: Weights in double precision; None: no floors are wanted.
+        """
+        self.sink = sink
         self._ahead = ahead
-        self._floors = floors
-        self._wide = WideWeights()
+        self._wide = wide
         self._weights: dict[int, tuple[torch.Tensor, torch.Tensor, Stored]] = {}
         self._names: dict[str, Stored] = {}
         self.stored: list[dict[Ref, Stored]] = []
@@ -63,14 +70,14 @@ class Recorder:
             What the graph's outputs are, in order, None where one is a constant; and what they are in
             the float64 replay of the whole case, None where that is the same, or not known.
         """
-        run = _Run(plan, case, self._sink)
+        run = _Run(plan, case, self.sink)
         for i, (value, weight) in enumerate(zip(inputs, plan.weights, strict=True)):
             known = self._weight(weight) if weight is not None else None
             run.input(InputRef(i), value, known)
             if known is not None:
                 self._names[plan.inputs[i].target] = known[1]
         replay = None
-        if self._floors:
+        if self._wide is not None:
             weights = {InputRef(i) for i, weight in enumerate(plan.weights) if weight is not None}
             replay = Replay(run.recorded, self._wide, weights, drift or {})
         with torch.no_grad():
@@ -86,7 +93,11 @@ class Recorder:
         """The recorded form of a weight and its bytes in the trace, the same object for every case."""
         if (known := self._weights.get(id(weight))) is None:
             # The weight itself is kept too: its id must stay its own.
-            known = self._weights[id(weight)] = (weight, as_recorded(weight), Stored(self._ahead.weight(weight)))
+            ahead = self._ahead.weight(weight)
+            recorded = as_recorded(weight) if ahead is None else ahead.recorded
+            stored = Stored(None if ahead is None else ahead.known)
+            stored.written = ahead is not None and self.sink.writer.has_tensor(ahead.found.digest)
+            known = self._weights[id(weight)] = weight, recorded, stored
         return known[1], known[2]
 
 

@@ -1,4 +1,4 @@
-"""The thread that hashes and writes while the next node is computed."""
+"""Where values go to be hashed and written: a thread that does it while the next node is computed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Sink:
     """Runs writing tasks on its own thread, in order, with a bound on what waits.
 
     Tasks go over in batches: a thread that wakes up for every small tensor costs the computing
-    thread more than the writing itself. A task that raises ends the sink; the error comes out of
-    the next call.
+    thread more than the writing itself. Where nothing waits and nothing in a batch is large, it is not
+    handed over at all: two threads would take turns with the interpreter. A task that raises ends the
+    sink; the error comes out of the next call.
     """
 
     def __init__(self, writer: TraceWriter, ahead: Ahead) -> None:
@@ -32,7 +33,8 @@ class Sink:
         self._queue: queue.SimpleQueue[tuple[list[Callable[[], object]], int] | None] = queue.SimpleQueue()
         self._batch: list[Callable[[], object]] = []
         self._batch_bytes = 0
-        self._submitted = self._done = 0  # bytes; each is written by one thread alone
+        self._submitted = self._done = 0  # bytes; each is written by one thread at a time
+        self._handed = self._finished = 0  # batches that went to the thread; likewise
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="carve-writer", daemon=True)
@@ -92,20 +94,27 @@ class Sink:
             self._thread.join()
 
     def _flush(self) -> None:
-        if self._batch:
-            self._queue.put((self._batch, self._batch_bytes))
+        batch, nbytes = self._batch, self._batch_bytes
         self._batch, self._batch_bytes = [], 0
+        if nbytes <= 2 * _BATCH_BYTES and self._handed == self._finished:
+            self._run(batch, nbytes)
+        elif batch:
+            self._handed += 1
+            self._queue.put((batch, nbytes))
 
     def _work(self) -> None:
         while (given := self._queue.get()) is not None:
-            if self._error is not None:
-                continue
-            batch, nbytes = given
-            try:
-                for task in batch:
-                    task()
-            except BaseException as error:  # handed to the thread that computes
-                self._error = error
-            with self._changed:
-                self._done += nbytes
-                self._changed.notify()
+            self._run(*given)
+            self._finished += 1
+
+    def _run(self, batch: list[Callable[[], object]], nbytes: int) -> None:
+        if self._error is not None:
+            return
+        try:
+            for task in batch:
+                task()
+        except BaseException as error:  # handed to the thread that computes
+            self._error = error
+        with self._changed:
+            self._done += nbytes
+            self._changed.notify()

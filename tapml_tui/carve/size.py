@@ -44,8 +44,19 @@ def estimate(cases: Iterable[Plan], weights_by_reference: bool) -> int:
     return int(total * RESERVE)
 
 
-def check_room(needed: int, out: Path, max_size: int | None) -> None:
-    """Refuse before anything is written.
+def has_room(needed: int, out: Path, max_size: int | None) -> bool:
+    """Whether so many bytes may be written."""
+    return needed <= shutil.disk_usage(out.parent).free and (max_size is None or needed <= max_size)
+
+
+def check_room(needed: int, out: Path, max_size: int | None, written: int = 0) -> None:
+    """Refuse before anything is recorded.
+
+    Args:
+        needed: Bytes of the trace at most.
+        out: Where it will be.
+        max_size: See `carve_workload`.
+        written: What of it is on that disk already.
 
     Raises:
         CarveError: If the trace may get larger than `max_size` or than what the disk has left.
@@ -56,7 +67,7 @@ def check_room(needed: int, out: Path, max_size: int | None) -> None:
             why=f"--max-size allows {megabytes(max_size)}",
             remedy="raise --max-size, carve a part with --include GLOB, or refer to the weights with --weights",
         )
-    free = shutil.disk_usage(out.parent).free
+    free = shutil.disk_usage(out.parent).free + written
     if needed > free:
         raise CarveError(
             f"the trace would take up to {megabytes(needed)}",

@@ -55,12 +55,17 @@ def largest(op: str, args: Sequence[object], inputs: Sequence[Size], outputs: Se
     Args:
         op: "aten.mean.dim".
         args: Its positional arguments, of which only numbers are looked at.
-        inputs: Its tensor inputs in argument order.
+        inputs: Its tensor inputs in argument order; needed only if `looks_inside(op)`.
         outputs: Its tensor outputs.
     """
     result = max((size.peak for size in outputs if size.peak is not None and not _masks(size.peak)), default=0.0)
     inner = _inside(op, args, inputs[0], outputs[0]) if inputs and outputs else ()
     return max(Largest(result), *inner, key=lambda found: found.magnitude) if inner else Largest(result)
+
+
+def looks_inside(op: str) -> bool:
+    """Whether `largest` knows what arises within this operator."""
+    return op.removeprefix("aten.").partition(".")[0] in _KNOWN_INSIDE
 
 
 def _inside(op: str, args: Sequence[object], source: Size, result: Size) -> tuple[Largest, ...]:

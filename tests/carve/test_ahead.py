@@ -17,7 +17,8 @@ def test_large_weights_are_hashed_and_measured_before_their_turn():
 
     module = torch.nn.Linear(512, 256)
     with Ahead(module) as ahead:
-        known = ahead.weight(module.weight.detach()).result(30)
+        recorded, known = ahead.weight(module.weight.detach())
+        assert recorded.data_ptr() == module.weight.data_ptr()
         assert known.digest == hashlib.sha256(module.weight.detach().numpy().tobytes()).digest()
         assert known.size.elements == 512 * 256 and known.size.peak == module.weight.detach().abs().max().item()
         assert ahead.weight(module.bias.detach()) is None  # too small to be worth a thread
