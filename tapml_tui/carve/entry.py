@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tapml_tui.carve.ahead import Known
 from tapml_tui.carve.measure import Against, Array, Yardstick, measure
@@ -47,6 +48,17 @@ class Stored:
         return None if ahead is None else lambda: ahead().sums
 
 
+class Form(NamedTuple):
+    """A value without its bytes: the fields of `Value` that are known before it is looked at."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    reproducible: bool | None = None
+    note: str = ""
+    scalar: int | float | bool | str | None = None
+
+
 @dataclass(slots=True)
 class Entry:
     """A value, and what is still to be found out about it.
@@ -54,7 +66,7 @@ class Entry:
     Attributes:
         case: Number of the case.
         ref: Which value.
-        described: What is known of it already.
+        form: What is known of it already.
         stored: Its bytes, if they are recorded.
         array: The bytes, which nobody may change any more.
         yardsticks: What its isolated and its chained floor are measured against.
@@ -62,7 +74,7 @@ class Entry:
 
     case: int
     ref: NodeRef | InputRef
-    described: Value
+    form: Form
     stored: Stored | None = None
     array: Array | None = None
     yardsticks: tuple[Yardstick, Yardstick] = UNKNOWN
@@ -78,13 +90,16 @@ class Entry:
     def write(self, writer: TraceWriter) -> None:
         """Write the bytes, if they are not there yet, and the value."""
         if self.stored is not None and self.array is not None:
-            self._finish(writer, self.stored, self.array)
-        writer.add_value(self.case, self.ref, self.described)
+            value = self._finish(writer, self.stored, self.array)
+        else:
+            dtype, shape, strides, reproducible, note, scalar = self.form
+            value = Value(dtype, shape, strides, None, scalar, reproducible, note=note)
+        writer.add_value(self.case, self.ref, value)
 
-    def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> None:
-        v = self.described
+    def _finish(self, writer: TraceWriter, stored: Stored, array: Array) -> Value:
+        dtype, shape, strides, reproducible, note, _ = self.form
         if not stored.written:
-            writer.add_tensor(array, v.dtype, stored.known_digest, stored.known_sums)
+            writer.add_tensor(array, dtype, stored.known_digest, stored.known_sums)
             stored.written = True
         digest = stored.known_digest()
         if stored.ahead is not None:
@@ -94,7 +109,7 @@ class Entry:
             peak, rms, floors = measure(array, self.yardsticks)
             stored.size = Size(array.size, peak, rms)
         isolated, chained = floors
-        self.described = Value(
-            v.dtype, v.shape, v.strides, digest, None, v.reproducible, isolated, chained,
-            note=v.note, peak=stored.size.peak, rms=stored.size.rms,
+        size = stored.size
+        return Value(
+            dtype, shape, strides, digest, None, reproducible, isolated, chained, note, size.peak, size.rms
         )  # fmt: skip

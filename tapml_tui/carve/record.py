@@ -9,14 +9,14 @@ import torch
 
 from tapml_tui.carve.ahead import Ahead
 from tapml_tui.carve.bits import as_recorded, recordable, same_bits, same_memory
-from tapml_tui.carve.entry import UNKNOWN, Entry, Stored
+from tapml_tui.carve.entry import UNKNOWN, Entry, Form, Stored
 from tapml_tui.carve.floors import Replay, WideWeights
 from tapml_tui.carve.kinds import Kind
 from tapml_tui.carve.measure import Yardstick
 from tapml_tui.carve.plan import Plan, Ref, Step, fill
 from tapml_tui.carve.sink import Sink
 from tapml_tui.operators import dtype_name, flat_outputs, to_numpy
-from trace_format.model import InputRef, NodeRef, Value
+from trace_format.model import InputRef, NodeRef
 
 LEFT_OUT = "left out by --include"
 
@@ -190,17 +190,16 @@ class _Run:
         if not isinstance(value, torch.Tensor):
             known = isinstance(value, (bool, int, float, str))
             said = note if known else note or f"a {type(value).__name__} cannot be recorded"
-            described = Value("", (), scalar=value if known else None, note=said)
-            self._sink.put(Entry(self._case, ref, described))
+            self._sink.put(Entry(self._case, ref, Form("", note=said, scalar=value if known else None)))
             return
         if recordable(value.dtype):
             dtype = dtype_name(value.dtype)
         else:
             dtype, note = "", note or f"a trace cannot hold {value.dtype}"
-        described = Value(dtype, tuple(value.shape), value.stride(), None, None, reproducible, note=note)
+        form = Form(dtype, tuple(value.shape), value.stride(), reproducible, note)
         stored = self.stored.get(ref)
         array = to_numpy(self.recorded[ref]) if stored is not None else None
-        self._sink.put(Entry(self._case, ref, described, stored, array, yardsticks=yardsticks))
+        self._sink.put(Entry(self._case, ref, form, stored, array, yardsticks))
 
 
 def call(step: Step, values: Mapping[Ref, Any]) -> Any:

@@ -40,10 +40,21 @@ def median_of(runs: int, measure: Callable[[], float]) -> float:
     return statistics.median(measure() for _ in range(runs))
 
 
-def interleaved(runs: int, measures: Sequence[Callable[[], float]]) -> list[float]:
-    """Medians of several measures taken in turn, so that a drift of the machine hits all of them."""
+def interleaved(
+    runs: int,
+    measures: Sequence[Callable[[], float]],
+    of: Callable[[list[float]], float] = statistics.median,
+) -> list[float]:
+    """One number for each of several measures taken in turn, so that a drift of the machine hits all of them.
+
+    Args:
+        runs: How often each is taken.
+        measures: What is taken.
+        of: Makes one number of the samples of a measure. `min` for what is short, where cores are shared with
+            other machines that slow down any single run: they only ever add.
+    """
     samples: list[list[float]] = [[] for _ in measures]
     for _ in range(runs):
         for sample, measure in zip(samples, measures, strict=True):
             sample.append(measure())
-    return [statistics.median(sample) for sample in samples]
+    return [of(sample) for sample in samples]

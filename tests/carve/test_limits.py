@@ -132,8 +132,8 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch):
     import threading
 
     from tapml_tui.carve import sink as sinks
-    from tapml_tui.carve.entry import Entry, Stored
-    from trace_format import NodeRef, Value
+    from tapml_tui.carve.entry import Entry, Form, Stored
+    from trace_format import NodeRef
 
     monkeypatch.setattr(sinks, "MAX_WAITING_BYTES", 1 << 20)
     allowed, written = threading.Event(), []
@@ -148,7 +148,7 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch):
             pass
 
     def entry():
-        return Entry(0, NodeRef(0), Value("uint8", (1 << 18,)), Stored(), np.zeros(1 << 18, np.uint8))
+        return Entry(0, NodeRef(0), Form("uint8", (1 << 18,)), Stored(), np.zeros(1 << 18, np.uint8))
 
     class Idle:
         def begin(self, array):
