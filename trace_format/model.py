@@ -218,8 +218,7 @@ class Provenance:
     notes: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutput:
+class RunOutput(NamedTuple):
     """One computed output: what it is, and the SHA-256 of its bytes, None if they were not kept."""
 
     dtype: str
@@ -227,8 +226,7 @@ class RunOutput:
     digest: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """What one execution gave. `key` names (node, case, backend, kernel, hashes of the inputs).
 
     Attributes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from trace_format import limits
 from trace_format.codec import element_count
 from trace_format.dtypes import item_size
@@ -23,14 +25,21 @@ def decode_result(body: bytes) -> RunRecord:
     f = Fields(unpack(body))
     key, node, case, backend, kernel = f.texts(5)
     inputs = tuple(strings(f.list(limits.MAX_ARGUMENT_ITEMS)))
-    outputs = f.each(limits.MAX_OUTPUTS, _decode_run_output)
+    outputs = tuple(map(_decode_run_output, f.list(limits.MAX_OUTPUTS)))
     status, stage, reason, detail = f.texts(4)
     return RunRecord(key, node, case, backend, kernel, inputs, outputs, status, stage, reason, detail, f.real())
 
 
-def _decode_run_output(f: Fields) -> RunOutput:
+def _decode_run_output(items: object) -> RunOutput:
+    f = Fields(items)
     dtype, shape = f.text(), f.integers(limits.MAX_RANK, 0, limits.MAX_ELEMENTS)
+    _check_form(dtype, shape)
+    return RunOutput(dtype, shape, f.optional_digest())
+
+
+@lru_cache(4096)
+def _check_form(dtype: str, shape: tuple[int, ...]) -> None:
+    # Cached: a model has thousands of values and few forms.
     if dtype:
         item_size(dtype)
     element_count(shape)
-    return RunOutput(dtype, shape, f.optional_digest())

@@ -12,7 +12,6 @@ import mmap
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -204,8 +203,8 @@ class Run:
             outputs = list(record.outputs)
             for place, array in enumerate(arrays):
                 if array is not None:
-                    outputs[place] = replace(outputs[place], digest=self._append_tensor(outputs[place], array, added))
-            full = replace(record, outputs=tuple(outputs))
+                    outputs[place] = outputs[place]._replace(digest=self._append_tensor(outputs[place], array, added))
+            full = record._replace(outputs=tuple(outputs))
             body = encode_result(full)
             if len(body) > body_limit(Op.RESULT):
                 raise Unwritable(f"a result of {len(body)} bytes is above the limit of {body_limit(Op.RESULT)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
@@ -13,12 +14,15 @@ import numpy as np
 
 from tapml_tui.compare.distances import max_abs
 from trace_format import Run, RunOutput, RunRecord
+from trace_format.dtypes import item_size
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 26
 _AHEAD = 1 << 30  # bytes: what is read too far ahead is forgotten by the system before it is needed
-_THREADS = 2  # checksums and subtractions leave Python to others meanwhile; more wait for each other
+_THREADS = 2  # checksums and subtractions of what is large leave Python to others meanwhile; more wait for each other
+_LARGE = 1 << 20  # bytes: below it, two threads would wait for each other's Python
 
 Pair: TypeAlias = tuple[RunRecord, RunRecord]
+_Key: TypeAlias = tuple[str, bytes | None, bytes | None]
 
 
 @contextmanager
@@ -30,12 +34,13 @@ def read_ahead(*paths: str) -> Iterator[None]:
     done = threading.Event()
 
     def read() -> None:
-        block = bytearray(_BLOCK)
-        for path in paths:
-            with suppress(OSError), open(path, "rb", buffering=0, opener=_at_once) as file:
-                for _ in range(_AHEAD // _BLOCK // len(paths)):
-                    if done.is_set() or not file.readinto(block):
-                        break
+        with open(os.devnull, "wb", buffering=0) as nowhere:
+            for path in paths:
+                # The system moves them: after each block that we read ourselves we would wait for Python.
+                with suppress(OSError), open(path, "rb", buffering=0, opener=_at_once) as file:
+                    for start in range(0, _AHEAD // len(paths), _BLOCK):
+                        if done.is_set() or not os.sendfile(nowhere.fileno(), file.fileno(), start, _BLOCK):
+                            break
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -59,17 +64,21 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
     Raises:
         BlockDamaged: If bytes are not what was written.
     """
-    known: dict[tuple[str, bytes | None, bytes | None], float] = {}
+    known: dict[_Key, float] = {}
     outputs = [_subtractable(pair) for pair in pairs]
-    left = iter({_key(*both): both for found in outputs for both in found}.items())
+    each = {_key(*both): both for found in outputs for both in found}
+    large = [(key, both) for key, both in each.items() if _nbytes(both[0]) >= _LARGE]
 
-    def subtract() -> None:
-        for key, (a, b) in left:  # both threads take from the same
+    def subtract(left: Iterable[tuple[_Key, tuple[RunOutput, RunOutput]]]) -> None:
+        for key, (a, b) in left:
             known[key] = 0.0 if a.digest == b.digest else max_abs(run_a.array(a), run_b.array(b))
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for one in [pool.submit(subtract) for _ in range(_THREADS)]:
-            one.result()
+    subtract((key, both) for key, both in each.items() if _nbytes(both[0]) < _LARGE)
+    if large:
+        left = iter(large)  # all threads take from the same
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for one in [pool.submit(subtract, left) for _ in range(_THREADS)]:
+                one.result()
     return [float(np.max([known[_key(*both)] for both in found])) if found else None for found in outputs]
 
 
@@ -82,5 +91,9 @@ def _subtractable(pair: Pair | None) -> tuple[tuple[RunOutput, RunOutput], ...]:
     return found if possible else ()
 
 
-def _key(a: RunOutput, b: RunOutput) -> tuple[str, bytes | None, bytes | None]:
+def _key(a: RunOutput, b: RunOutput) -> _Key:
     return a.dtype, a.digest, b.digest
+
+
+def _nbytes(output: RunOutput) -> int:
+    return math.prod(output.shape) * item_size(output.dtype)

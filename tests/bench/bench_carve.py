@@ -3,8 +3,8 @@
 Both sides compute with the same number of threads, warm up once, and take turns; of each the best run counts.
 Both write a file that was not there before (replacing one frees its blocks, which is no writing) and wait for the
 disk. The export is counted on neither side, nor what carving does at the same time on another core: it copies,
-hashes, measures and writes the weights; what that adds to the export is printed beside. Everything else is counted: sizes, graphs, values, the bytes and the hashes of all that is computed,
-floors, the tables at the end.
+hashes, measures and writes the weights; what that adds to the export is printed beside. Everything else is
+counted: sizes, graphs, values, the bytes and the hashes of all that is computed, floors, the tables at the end.
 """
 
 from __future__ import annotations
