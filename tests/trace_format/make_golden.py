@@ -28,6 +28,8 @@ def plain(item: Any) -> Any:
         return item.value
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return {field.name: plain(getattr(item, field.name)) for field in dataclasses.fields(item)}
+    if isinstance(item, RunRecord | RunOutput):
+        return {name: plain(value) for name, value in item._asdict().items()}
     if isinstance(item, dict):
         return {repr(key): plain(value) for key, value in item.items()}
     if isinstance(item, tuple) and hasattr(item, "_fields"):
