@@ -6,7 +6,6 @@ Weights are begun with before torch.export, which works on one core for seconds 
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,11 +59,12 @@ class Ahead:
     def __init__(self, module: torch.nn.Module) -> None:
         """Begin with the parameters and buffers of a module."""
         self._pool = ThreadPoolExecutor(1, "carve-ahead")
-        self._weights: dict[_Place, tuple[int, Future[Weight]]] = {}
+        self._weights: dict[_Place, tuple[torch.Tensor, int, Future[Weight]]] = {}
         for weight in map(torch.Tensor.detach, chain(module.parameters(), module.buffers())):
             plain = weight.device.type == "cpu" and weight.layout is torch.strided and recordable(weight.dtype)
             if plain and _nbytes(weight) >= _LARGE and _place(weight) not in self._weights:
-                self._weights[_place(weight)] = weight._version, self._pool.submit(_know_weight, weight)
+                found = self._pool.submit(_know_weight, weight)
+                self._weights[_place(weight)] = weight, weight._version, found
 
     def begin(self, array: Array) -> Callable[[], Known] | None:
         """Begin with an array that nobody will change; what is returned waits. None if it is not worth it."""
@@ -76,22 +76,27 @@ class Ahead:
 
     def weight(self, weight: torch.Tensor) -> Weight | None:
         """What was begun with a weight, when it is known; None if it is another tensor, or was written to since."""
-        version, found = self._weights.get(_place(weight), (-1, None))
+        _, version, found = self._weights.get(_place(weight), (None, -1, None))
         return found.result() if found is not None and version == weight._version else None
 
     def weights(self) -> Iterator[Weight]:
         """All that was begun with, each as soon as it is known."""
-        return (found.result() for _, found in self._weights.values())
+        return (found.result() for _, _, found in self._weights.values())
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights that were begun with."""
-        return sum(math.prod(shape) * int(dtype.itemsize) for _, shape, _, dtype in self._weights)
+        return sum(_nbytes(weight) for weight, _, _ in self._weights.values())
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether none of them was written to since."""
+        return all(weight._version == version for weight, version, _ in self._weights.values())
 
     def needless(self, used: Iterable[torch.Tensor]) -> int:
         """How many bytes of what was begun with are of no weight that is used."""
         places = {_place(weight) for weight in used if self.weight(weight) is not None}
-        return sum(_nbytes(found.result().recorded) for at, (_, found) in self._weights.items() if at not in places)
+        return sum(_nbytes(weight) for at, (weight, _, _) in self._weights.items() if at not in places)
 
     def __enter__(self) -> Self:
         self._interval = sys.getswitchinterval()

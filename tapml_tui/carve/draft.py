@@ -69,7 +69,8 @@ class Draft:
             # Where there was no room for all, the trace is begun anew: with a graph first, it can be read later.
             with suppress(TraceError, OSError):
                 writer = self._writing.result()
-                if self._ahead.needless(used) <= NEEDLESS * writer.size_bytes:
+                needless = self._ahead.needless(used)
+                if self._ahead.unchanged and needless <= NEEDLESS * writer.size_bytes:
                     self._writing = None
                     return writer
         self._discard()
