@@ -12,10 +12,10 @@ from rich.style import Style
 from tapml_tui.backends.operands import spec_bytes
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.commands import Mode
-from tapml_tui.engine.table import STALE, name_of
+from tapml_tui.engine.table import STALE, STATUSES, VERDICTS, name_of
 from tapml_tui.ui import beside_text, charts, findings, lines, numbers, rows, theme
 from tapml_tui.ui.lines import Line
-from tapml_tui.ui.words import SENTENCES, STALE_SENTENCE, WORDS
+from tapml_tui.ui.words import BEFORE_SENTENCE, SENTENCES, STALE_SENTENCE, WORDS
 
 if TYPE_CHECKING:
     from tapml_tui.compare.metrics import Metrics
@@ -42,6 +42,9 @@ def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None
     """What became of a node: verdict, diagnosis, floor, numbers, where the error sits, how large it is."""
     result = engine.result(node)
     if result is None:
+        before = STATUSES[engine.table.status[node]]
+        if before is not Status.NOT_RUN:
+            return _of_before(engine, node, before, room.width)
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
     content += _sentences(result, engine.note(node), room.width)
@@ -114,6 +117,25 @@ def _not_run(engine: Engine, node: int, width: int, note: str) -> list[Line]:
         [(lines.shorten(graph.path(node), width), theme.DIM)],
         [],
         *lines.wrap(how, width, theme.TEXT),
+        *(lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6) if (written := engine.note(node)) else []),
+    ]
+
+
+def _of_before(engine: Engine, node: int, status: Status, width: int) -> list[Line]:
+    """What an earlier session left in the row of a node: its verdict, but nothing that could be looked at."""
+    graph, table = engine.graph, engine.table
+    verdict = VERDICTS[table.verdict[node]]
+    word = verdict.value if verdict not in (Verdict.NONE, Verdict.CLEAN) else WORDS[status]
+    found = [(f"{numbers.factor(float(table.factor[node]))} x the floor", theme.TEXT)]
+    return [
+        [
+            (f"~ {word}", theme.STALE + Style(bold=True)),
+            (f"  {graph.outline_label(graph.entry_of(node))}", theme.STRONG),
+        ],
+        [(lines.shorten(graph.path(node), width), theme.DIM)],
+        [],
+        *([found] if status in (Status.PASSED, Status.FAILED) else []),
+        *lines.wrap(BEFORE_SENTENCE, width, theme.STALE),
         *(lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6) if (written := engine.note(node)) else []),
     ]
 

@@ -19,3 +19,4 @@ WORDS = {
     Status.UNSUPPORTED: "unsupported",
 }
 STALE_SENTENCE = "~ stale: a side changed upstream; it is computed again when a step needs it"
+BEFORE_SENTENCE = "~ of an earlier session; it is computed again when a step needs it, at the end with c"

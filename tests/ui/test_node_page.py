@@ -16,6 +16,7 @@ from tapml_tui.compare.overrides import Override
 from tapml_tui.compare.result import Comparison, Status, Verdict
 from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.engine.examining import Finding
+from tapml_tui.engine.table import STALE
 from tapml_tui.engine.values import Stored
 from tapml_tui.ui import findings, node_page
 from tapml_tui.ui.lines import length, text_of
@@ -169,3 +170,12 @@ def test_a_guilty_kernel_is_shown_by_its_proof_beside_the_number_of_the_run() ->
     engine.results[NODE] = replace(result, outputs=outputs, isolated=(comparison,))
     shown = "\n".join(page(engine, LARGE))
     assert "recorded inputs" in shown and "✗ 77 x  in this run" in shown
+
+
+def test_what_an_earlier_session_found_is_said_before_it_is_computed_again() -> None:
+    engine = ScriptedEngine(transformer(1), lambda event: None)
+    engine.table.record(NODE, Status.FAILED, Verdict.LOCAL, 77.0)
+    engine.table.flags[NODE] |= STALE
+    shown = " ".join(text_of(node_page.of_node(engine, NODE, SMALL)).split())
+    assert "~ LOCAL" in shown and "77 x the floor" in shown and "of an earlier session" in shown
+    assert "not run" not in shown

@@ -22,7 +22,9 @@ class Verbs(Asks):
         if self.engine.snapshot.cursor < len(self.tree_view.outline.graph):
             return False
         counts = self.engine.snapshot.counts
-        if counts.passed + counts.failed + counts.error + counts.unsupported:
+        if bool((self.tree_view.table.flags & STALE).any()):
+            self.say("At the end; rows with ~ are of before. c computes them again, r rewinds.")
+        elif counts.passed + counts.failed + counts.error + counts.unsupported:
             self.say("At the end: everything has been executed. r rewinds, N steps back.")
         else:
             self.say(f"At the end, and nothing has been executed {self.engine.snapshot.mode}. r goes to the start.")
