@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import statistics
@@ -162,12 +163,12 @@ class Session:
         """
         machine = self.machine(library)
         if outputs == 1 and not careful:
-            return [machine[function](*inputs)]
+            return [_kept(machine[function](*inputs), inputs)]
         machine["set_input"](function, *inputs)
         machine["invoke_stateful"](function)
         if outputs == 1:
-            return [machine["get_output"](function)]
-        return [machine["get_output"](function, index) for index in range(outputs)]
+            return [_kept(machine["get_output"](function), inputs)]
+        return [_kept(machine["get_output"](function, index), inputs) for index in range(outputs)]
 
     def call_prebuilt(
         self, library: str, names: Sequence[str], inputs: Sequence[Any], outputs: Sequence[tuple[str, Sequence[int]]]
@@ -190,7 +191,7 @@ class Session:
             with contextlib.suppress(AttributeError):
                 function = machine[name]
                 if self._is_relax(machine, name):
-                    return [function(*inputs)]
+                    return [_kept(function(*inputs), inputs)]
                 given = [tvm.runtime.empty(tuple(shape), dtype, self.device) for dtype, shape in outputs]
                 function(*inputs, *given)
                 return given
@@ -235,6 +236,27 @@ def _seen_as(tensor: Any, operand: Operand) -> Any:
     if size_of(tensor) != spec_bytes(operand.spec):
         raise OperandError(f"what is held of {operand.key[:40]} has another size than {dtype} {list(shape)}")
     return tensor._create_view(shape, dtype)
+
+
+def _kept(result: Any, inputs: Sequence[Any]) -> Any:
+    """A result of a function; where it lies in the memory of an input, a view of that, which holds on to it.
+
+    A reshape costs TVM nothing: its result is the memory of its input. RPC hands inputs over as bare pointers, so
+    that the result does not keep what it lies in: the input would be let go of, and its memory used for others.
+    """
+    if size_of(result):
+        for tensor in inputs:
+            if _address(tensor) == _address(result):
+                return tensor._create_view(tuple(int(size) for size in result.shape), str(result.dtype))
+    return result
+
+
+def _address(tensor: Any) -> int | None:
+    """Where the bytes of a remote tensor are, at the other end.
+
+    What this end calls its data is a struct of TVM (`RemoteSpace`, rpc_session.h) that begins with that.
+    """
+    return ctypes.c_void_p.from_address(tensor.data_ptr()).value
 
 
 def size_of(tensor: Any) -> int:
