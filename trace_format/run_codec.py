@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from trace_format import limits
-from trace_format.codec import element_count
-from trace_format.dtypes import item_size
 from trace_format.model import RunOutput, RunRecord
+from trace_format.value_codec import value_bytes
 from trace_format.wire import Fields, pack, shortened, strings, text, unpack
 
 
@@ -33,13 +30,5 @@ def decode_result(body: bytes) -> RunRecord:
 def _decode_run_output(items: object) -> RunOutput:
     f = Fields(items)
     dtype, shape = f.text(), f.integers(limits.MAX_RANK, 0, limits.MAX_ELEMENTS)
-    _check_form(dtype, shape)
+    value_bytes(dtype, shape, ())  # refuses what no value can be
     return RunOutput(dtype, shape, f.optional_digest())
-
-
-@lru_cache(4096)
-def _check_form(dtype: str, shape: tuple[int, ...]) -> None:
-    # Cached: a model has thousands of values and few forms.
-    if dtype:
-        item_size(dtype)
-    element_count(shape)

@@ -245,8 +245,9 @@ def _kept(result: Any, inputs: Sequence[Any]) -> Any:
     that the result does not keep what it lies in: the input would be let go of, and its memory used for others.
     """
     if size_of(result):
+        at = _address(result)
         for tensor in inputs:
-            if _address(tensor) == _address(result):
+            if _address(tensor) == at:
                 return tensor._create_view(tuple(int(size) for size in result.shape), str(result.dtype))
     return result
 

@@ -62,7 +62,7 @@ class Ahead:
         self._weights: dict[_Place, tuple[torch.Tensor, int, Future[Weight]]] = {}
         for weight in map(torch.Tensor.detach, chain(module.parameters(), module.buffers())):
             plain = weight.device.type == "cpu" and weight.layout is torch.strided and recordable(weight.dtype)
-            if plain and _nbytes(weight) >= _LARGE and _place(weight) not in self._weights:
+            if plain and weight.nbytes >= _LARGE and _place(weight) not in self._weights:
                 found = self._pool.submit(_know_weight, weight)
                 self._weights[_place(weight)] = weight, weight._version, found
 
@@ -86,7 +86,7 @@ class Ahead:
     @property
     def nbytes(self) -> int:
         """Bytes of all weights that were begun with."""
-        return sum(_nbytes(weight) for weight, _, _ in self._weights.values())
+        return sum(weight.nbytes for weight, _, _ in self._weights.values())
 
     @property
     def unchanged(self) -> bool:
@@ -95,8 +95,8 @@ class Ahead:
 
     def needless(self, used: Iterable[torch.Tensor]) -> int:
         """How many bytes of what was begun with are of no weight that is used."""
-        places = {_place(weight) for weight in used if self.weight(weight) is not None}
-        return sum(_nbytes(weight) for at, (weight, _, _) in self._weights.items() if at not in places)
+        places = set(map(_place, used))
+        return sum(weight.nbytes for at, (weight, _, _) in self._weights.items() if at not in places)
 
     def __enter__(self) -> Self:
         self._interval = sys.getswitchinterval()
@@ -112,10 +112,6 @@ class Ahead:
 
 def _place(tensor: torch.Tensor) -> _Place:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
-
-
-def _nbytes(tensor: torch.Tensor) -> int:
-    return int(tensor.numel() * tensor.itemsize)
 
 
 def _know_weight(weight: torch.Tensor) -> Weight:

@@ -126,8 +126,8 @@ def carve_workload(
     with Ahead(workload.module) as ahead, Draft(begin, ahead) as draft:
         if include is None and weights is None and has_room(ahead.nbytes, out, max_size):
             draft.write_weights()
-        wide = WideWeights()
-        widened = ahead.then(partial(_widen, wide, ahead)) if floors else None
+        wide = WideWeights() if floors else None
+        widened = ahead.then(partial(_widen, wide, ahead)) if wide is not None else None
         folder = str(model_file.absolute().parent) if model_file is not None else ""
         prepared = prepare(workload, folder=folder, include=include, strict=strict)
         exported = time.perf_counter()
@@ -139,7 +139,7 @@ def carve_workload(
             widened.result()
         with draft.take(prepared.weights()) as writer:
             referred = writer.add_weights(Path(weights)) if weights is not None else {}
-            recorder = Recorder(Sink(writer, ahead), ahead, wide if floors else None)
+            recorder = Recorder(Sink(writer, ahead), ahead, wide)
             _record(workload, prepared, recorder, needed=needed, on_progress=on_progress)
             if weights is not None:
                 notes.append(_weights_note(recorder.weight_digests, set(referred.values()), Path(weights).name))

@@ -65,7 +65,7 @@ class Sink:
         return self.writer.size_bytes
 
     def submit(self, task: Callable[[], object]) -> None:
-        """Run `task` on the sink's thread after everything before it.
+        """Run `task` after everything before it.
 
         Raises:
             BaseException: What an earlier task raised.

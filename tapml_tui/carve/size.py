@@ -45,8 +45,12 @@ def estimate(cases: Iterable[Plan], weights_by_reference: bool) -> int:
 
 
 def has_room(needed: int, out: Path, max_size: int | None) -> bool:
-    """Whether so many bytes may be written."""
-    return needed <= shutil.disk_usage(out.parent).free and (max_size is None or needed <= max_size)
+    """Whether `check_room` refuses nothing."""
+    try:
+        check_room(needed, out, max_size)
+    except CarveError:
+        return False
+    return True
 
 
 def check_room(needed: int, out: Path, max_size: int | None, written: int = 0) -> None:

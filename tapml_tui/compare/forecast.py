@@ -59,20 +59,22 @@ def largest(op: str, args: Sequence[object], inputs: Sequence[Size], outputs: Se
         outputs: Its tensor outputs.
     """
     result = max((size.peak for size in outputs if size.peak is not None and not _masks(size.peak)), default=0.0)
-    inner = _inside(op, args, inputs[0], outputs[0]) if inputs and outputs else ()
+    inner = _inside(op, args, inputs[0], outputs[0]) if inputs and outputs and looks_inside(op) else ()
     return max(Largest(result), *inner, key=lambda found: found.magnitude) if inner else Largest(result)
 
 
 def looks_inside(op: str) -> bool:
     """Whether `largest` knows what arises within this operator."""
-    return op.removeprefix("aten.").partition(".")[0] in _KNOWN_INSIDE
+    return _name(op) in _KNOWN_INSIDE
+
+
+def _name(op: str) -> str:
+    return op.removeprefix("aten.").partition(".")[0]
 
 
 def _inside(op: str, args: Sequence[object], source: Size, result: Size) -> tuple[Largest, ...]:
     """What arises within an operator; nothing of it is a guess."""
-    name = op.removeprefix("aten.").partition(".")[0]
-    if name not in _KNOWN_INSIDE:
-        return ()
+    name = _name(op)
     if not result.elements or source.peak is None or source.rms is None or _masks(source.peak):
         return ()
     each = source.elements / result.elements

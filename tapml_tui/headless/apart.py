@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from tapml_tui.compare.distances import max_abs
 from trace_format import Run, RunOutput, RunRecord
-from trace_format.dtypes import item_size
+from trace_format.value_codec import value_bytes
 
 _BLOCK = 1 << 26
 _AHEAD = 1 << 30  # bytes: what is read too far ahead is forgotten by the system before it is needed
@@ -67,13 +66,13 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
     known: dict[_Key, float] = {}
     outputs = [_subtractable(pair) for pair in pairs]
     each = {_key(*both): both for found in outputs for both in found}
-    large = [(key, both) for key, both in each.items() if _nbytes(both[0]) >= _LARGE]
+    large = [(key, both) for key, both in each.items() if _is_large(both[0])]
 
     def subtract(left: Iterable[tuple[_Key, tuple[RunOutput, RunOutput]]]) -> None:
         for key, (a, b) in left:
             known[key] = 0.0 if a.digest == b.digest else max_abs(run_a.array(a), run_b.array(b))
 
-    subtract((key, both) for key, both in each.items() if _nbytes(both[0]) < _LARGE)
+    subtract((key, both) for key, both in each.items() if not _is_large(both[0]))
     if large:
         left = iter(large)  # all threads take from the same
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -95,5 +94,5 @@ def _key(a: RunOutput, b: RunOutput) -> _Key:
     return a.dtype, a.digest, b.digest
 
 
-def _nbytes(output: RunOutput) -> int:
-    return math.prod(output.shape) * item_size(output.dtype)
+def _is_large(output: RunOutput) -> bool:
+    return value_bytes(output.dtype, output.shape, ()) >= _LARGE

@@ -117,7 +117,7 @@ def _not_run(engine: Engine, node: int, width: int, note: str) -> list[Line]:
         [(lines.shorten(graph.path(node), width), theme.DIM)],
         [],
         *lines.wrap(how, width, theme.TEXT),
-        *(lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6) if (written := engine.note(node)) else []),
+        *_written(engine.note(node), width),
     ]
 
 
@@ -136,7 +136,7 @@ def _of_before(engine: Engine, node: int, status: Status, width: int) -> list[Li
         [],
         *([found] if status in (Status.PASSED, Status.FAILED) else []),
         *lines.wrap(BEFORE_SENTENCE, width, theme.STALE),
-        *(lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6) if (written := engine.note(node)) else []),
+        *_written(engine.note(node), width),
     ]
 
 
@@ -170,14 +170,18 @@ def _sentences(result: NodeResult, written: str, width: int) -> list[Line]:
         content += lines.wrap(_sentence(diagnosis.sentence), width, theme.STRONG, limit=6)
     elif result.reason and not _said_by_numbers(result):
         content += lines.wrap(_sentence(result.reason), width, theme.STRONG, limit=12)
-    if written:
-        content += lines.wrap(f"note: {written}", width, theme.CURSOR, limit=6)
+    content += _written(written, width)
     away = sum(spec_bytes(output.spec) for output in result.outputs if output.bytes is None)
     if away and (result.sampled or result.status is Status.NOT_RUN):
         content.append([("d", theme.KEY), (f" fetches all of it: {numbers.size(away)}", theme.DIM)])
     if result.detail:
         content.append([("the whole message: ", theme.DIM), ("5 Kernel", theme.KEY)])
     return content
+
+
+def _written(note: str, width: int) -> list[Line]:
+    """What the user wrote on the node, if anything."""
+    return lines.wrap(f"note: {note}", width, theme.CURSOR, limit=6) if note else []
 
 
 def _sentence(text: str) -> str:

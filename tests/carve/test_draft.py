@@ -29,20 +29,23 @@ def parts(folder):
 
 @pytest.fixture
 def exported(monkeypatch, tmp_path):
-    """What `look` finds when torch.export is through, once everything on the other thread is done."""
+    """Bytes of the file when torch.export is through, and all that was begun on the other thread is done."""
     from tapml_tui.carve import carving
 
-    found, whole = [], carving.prepare
+    begun, found, whole = [], [], carving.prepare
+
+    class Ahead(carving.Ahead):
+        def __init__(self, module):
+            super().__init__(module)
+            begun.append(self)
 
     def prepare(workload, **options):
         prepared = whole(workload, **options)
-        waited = threading.Event()
-        for thread in threading.enumerate():
-            if thread.name.startswith("carve-ahead"):
-                waited.wait(1)  # far more than it takes to hash and write 512 KiB
+        begun[-1].then(lambda: None).result(60)
         found.append(sum(path.stat().st_size for path in parts(tmp_path)))
         return prepared
 
+    monkeypatch.setattr(carving, "Ahead", Ahead)
     monkeypatch.setattr(carving, "prepare", prepare)
     return found
 
@@ -92,7 +95,8 @@ def test_a_weight_that_changed_meanwhile_is_recorded_as_it_is(tmp_path, monkeypa
         return prepared
 
     monkeypatch.setattr(carving, "prepare", prepare)
-    carve(module, args, out=tmp_path / "a.trace")
+    report = carve(module, args, out=tmp_path / "a.trace")
+    assert report.size < 2 * module.weight.nbytes, "what it was before is there too"
     with open_trace(tmp_path / "a.trace") as trace:
         assert np.array_equal(trace.array(trace.value(0, InputRef(0))), module.weight.detach().numpy())
 

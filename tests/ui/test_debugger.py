@@ -80,6 +80,10 @@ async def test_the_end_is_said_and_does_no_harm(debugging: Start) -> None:
         await d.at(9)
         await d.press("n")
         assert d.message.startswith("At the end: everything")
+        d.engine.table.flags[0] |= STALE
+        await d.press("n")
+        assert "c computes them again" in d.message
+        d.engine.table.flags[0] &= ~STALE & 0xFF
         await d.press("i", "n")
         assert "nothing has been executed isolated" in d.message
         await d.press("i", "N")

@@ -18,11 +18,14 @@ class Verbs(Asks):
 
     # Run
 
+    def _any_stale(self) -> bool:
+        return bool((self.tree_view.table.flags & STALE).any())
+
     def _at_end(self) -> bool:
         if self.engine.snapshot.cursor < len(self.tree_view.outline.graph):
             return False
         counts = self.engine.snapshot.counts
-        if bool((self.tree_view.table.flags & STALE).any()):
+        if self._any_stale():
             self.say("At the end; rows with ~ are of before. c computes them again, r rewinds.")
         elif counts.passed + counts.failed + counts.error + counts.unsupported:
             self.say("At the end: everything has been executed. r rewinds, N steps back.")
@@ -56,7 +59,7 @@ class Verbs(Asks):
 
     def action_run_on(self) -> None:
         """Run to the next breakpoint, LOCAL or error; at the end, compute again what is stale."""
-        if bool((self.tree_view.table.flags & STALE).any()) or not self._at_end():
+        if self._any_stale() or not self._at_end():
             self._submit(c.Step(c.Verb.CONTINUE))
 
     def action_step_back(self) -> None:
