@@ -120,8 +120,7 @@ class Node:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """How far the source is from a float64 replay: the noise floor of one value.
 
     Attributes:
@@ -144,8 +143,7 @@ class Floor:
     excess: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One output of a node, or one graph input, in one case.
 
     Attributes:

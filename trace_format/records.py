@@ -18,7 +18,8 @@ MAGIC = MAGIC_STEM + bytes([MAJOR])
 
 MARKER = b"\xf5TPR"
 HEADER = struct.Struct("<4sIQII")  # marker, opcode, bulk size, body size, CRC of what precedes it
-CHECKED = HEADER.size - 4
+_CHECKED_PART = struct.Struct("<4sIQI")
+CHECKED = _CHECKED_PART.size
 CRC = struct.Struct("<I")
 KEY = struct.Struct("<IQI")  # opcode, bulk size, body size
 TRAILER = struct.Struct("<QII8s")  # offset of the summary, CRC of that offset, 0, magic
@@ -92,7 +93,7 @@ def layout(offset: int, opcode: int, bulk_size: int, body_size: int) -> Record:
 
 def header_bytes(record: Record) -> bytes:
     """The header of a record. Its CRC is seeded with the offset: a copy of it elsewhere is no record."""
-    head = HEADER.pack(MARKER, record.opcode, record.bulk_size, record.body_size, 0)[:CHECKED]
+    head = _CHECKED_PART.pack(MARKER, record.opcode, record.bulk_size, record.body_size)
     return head + CRC.pack(zlib.crc32(head, record.offset & 0xFFFFFFFF))
 
 

@@ -216,7 +216,7 @@ class _Recovery(Scan):
         except TraceError as error:
             if new:
                 self._lose(f"the tensor {value.tensor.hex()[:16]}, {value.dtype} {list(value.shape)}: {error}")
-            return replace(value, tensor=None, note=f"{value.note} lost: its bytes are damaged".strip())
+            return value._replace(tensor=None, note=f"{value.note} lost: its bytes are damaged".strip())
 
 
 def _output(output: GraphOutput, nodes: list[Node]) -> GraphOutput:

@@ -42,7 +42,8 @@ _WIDE = {torch.complex64: torch.complex128, torch.complex32: torch.complex128} |
 
 def widen(tensor: torch.Tensor) -> torch.Tensor:
     """In double precision; integers and booleans as they are."""
-    return tensor.to(_WIDE.get(tensor.dtype, tensor.dtype))
+    wide = _WIDE.get(tensor.dtype)
+    return tensor if wide is None else tensor.to(wide)
 
 
 class WideWeights:
@@ -155,14 +156,13 @@ class Replay:
         """The outputs in double precision, or None if the operator cannot, or gives another shape than recorded."""
         if not step.alone:
             return None
-        widening = values is not None
+        put = fill if values is None else _fill_wide
         inputs = {ref: lookup(ref) for ref in step.reads}
         if step.writes:
             inputs = torch.utils._pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
         try:
             result = step.target(
-                *(fill(_wide_types(a) if widening else a, inputs) for a in step.args),
-                **{k: fill(_wide_types(v) if widening else v, inputs) for k, v in step.kwargs.items()},
+                *[put(a, inputs) for a in step.args], **{k: put(v, inputs) for k, v in step.kwargs.items()}
             )
         except Exception:  # kernels refuse in many ways, and each means the same: no replay
             return None
@@ -202,8 +202,8 @@ def _same_shape(a: Any, b: Any) -> bool:
     return not isinstance(b, torch.Tensor) or (isinstance(a, torch.Tensor) and a.shape == b.shape)
 
 
-def _wide_types(nest: Any) -> Any:
-    """Arguments with narrow floating dtypes replaced: a cast to float32 rounds nothing in the replay."""
-    if isinstance(nest, torch.dtype):
-        return _WIDE.get(nest, nest)
-    return tuple(_wide_types(item) for item in nest) if type(nest) is tuple else nest
+def _fill_wide(nest: Any, values: Mapping[Ref, Any]) -> Any:
+    """As `fill`, and with narrow floating dtypes replaced: a cast to float32 rounds nothing in the replay."""
+    if type(nest) is tuple:
+        return [_fill_wide(item, values) for item in nest]
+    return _WIDE.get(nest, nest) if type(nest) is torch.dtype else fill(nest, values)

@@ -109,7 +109,7 @@ class _Extent:
         self._count = 0
 
     def take(self, magnitude: Array) -> None:
-        largest = float(magnitude.max())
+        largest = _max(magnitude)
         if not math.isfinite(largest):
             magnitude = magnitude[np.isfinite(magnitude)]
             largest = float(magnitude.max(initial=0.0))
@@ -137,23 +137,27 @@ class _Distance:
     def take(self, part: Array, half_ulps: Array, start: int) -> None:
         error = np.subtract(part, self._replayed[start : start + part.size])
         error = np.abs(error, out=None if error.dtype.kind == "c" else error)
-        largest = float(error.max())
+        largest = _max(error)
         if largest == 0.0:
             return
         if not math.isfinite(largest):
             error[~np.isfinite(error)] = 0.0
-            largest = float(error.max())
+            largest = _max(error)
         self._largest = max(self._largest, largest)
         self._squares += _sum_of_squares(error, largest)
         times = error / half_ulps
-        farthest = float(times.max())
+        farthest = _max(times)
         if farthest > 1:  # else none exceeds its half unit
-            self._excess = max(self._excess, float(np.subtract(error, half_ulps, out=times).max()))
+            self._excess = max(self._excess, _max(np.subtract(error, half_ulps, out=times)))
         self._half_ulps = max(self._half_ulps, farthest)
 
     def floor(self) -> Floor:
         rms = math.sqrt(self._squares / max(self._replayed.size, 1))
         return Floor(self._largest, rms, "float64", self._half_ulps / 2, self._excess)
+
+
+def _max(magnitude: Array) -> float:
+    return float(np.maximum.reduce(magnitude))  # what `max` ends in, without its two calls of Python
 
 
 def _sum_of_squares(magnitude: Array, largest: float) -> float:

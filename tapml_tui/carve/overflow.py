@@ -15,6 +15,7 @@ from trace_format.model import NodeRef
 
 _ALWAYS = "float16"
 _NARROW_BYTES = 2
+_NOTHING = Largest(-1.0)
 
 
 def overflow_notes(prepared: Prepared, stored: Sequence[Mapping[Ref, Stored]]) -> list[str]:
@@ -28,7 +29,8 @@ def overflow_notes(prepared: Prepared, stored: Sequence[Mapping[Ref, Stored]]) -
     for case, values in enumerate(stored):
         graph = prepared.graph_of_case[case]
         for node, here in _largest(prepared.plans[graph], values).items():
-            found[graph, node] = max(found.get((graph, node), here), here, key=lambda item: item.magnitude)
+            if here.magnitude > found.get((graph, node), _NOTHING).magnitude:
+                found[graph, node] = here
     nodes = [(prepared.plans[graph].steps[node].node.name, item) for (graph, node), item in sorted(found.items())]
     top = max((item.magnitude for _, item in nodes), default=0.0)
     return [forecast(nodes, dtype) for dtype in LIMITS if nodes and (dtype == _ALWAYS or headroom(top, dtype) < 1)]
@@ -37,8 +39,7 @@ def overflow_notes(prepared: Prepared, stored: Sequence[Mapping[Ref, Stored]]) -
 def _largest(plan: Plan, values: Mapping[Ref, Stored]) -> dict[int, Largest]:
     found = {}
     for index, step in enumerate(plan.steps):
-        refs = [NodeRef(index, i) for i, meta in enumerate(step.metas) if _is_wide(meta)]
-        outputs = _sizes(refs, values)
+        outputs = _sizes((NodeRef(index, i) for i, meta in enumerate(step.metas) if _is_wide(meta)), values)
         if any(size.peak is not None for size in outputs):
             inputs = _sizes(step.reads, values) if looks_inside(step.node.op) else ()
             found[index] = largest(step.node.op, step.node.args, inputs, outputs)
@@ -46,7 +47,8 @@ def _largest(plan: Plan, values: Mapping[Ref, Stored]) -> dict[int, Largest]:
 
 
 def _sizes(refs: Iterable[Ref], values: Mapping[Ref, Stored]) -> list[Size]:
-    return [size for ref in refs if ref in values and (size := values[ref].size) is not None]
+    stored = map(values.get, refs)
+    return [one.size for one in stored if one is not None and one.size is not None]
 
 
 def _is_wide(meta: Any) -> bool:

@@ -136,9 +136,11 @@ class _Run:
             outputs = flat_outputs(call(step, self.values))
             refs = [NodeRef(index, i) for i in range(len(outputs))]
             self.values.update(zip(refs, outputs, strict=True))
-            for ref, output in zip(refs, outputs, strict=True):
+            moved = [
                 self._fix(ref, output, step.reads, step.included or ref in self._plan.kept)
-            reproducible, note = self._again(step, refs) if step.included else (None, "")
+                for ref, output in zip(refs, outputs, strict=True)
+            ]
+            reproducible, note = self._again(step, refs, all(moved)) if step.included else (None, "")
             yardsticks = replay.yardsticks(index, step) if replay is not None else [UNKNOWN] * len(refs)
             for ref, pair in zip(refs, yardsticks, strict=True):
                 left_out = not step.included and ref not in self._plan.kept
@@ -154,18 +156,31 @@ class _Run:
         if replay is not None:
             replay.forget(step.last_reads)
 
-    def _fix(self, ref: Ref, value: Any, reads: tuple[Ref, ...], wanted: bool) -> None:
-        """Fix the bytes of a value: those of an input of the node, if they are the same ones."""
+    def _fix(self, ref: Ref, value: Any, reads: tuple[Ref, ...], wanted: bool) -> bool:
+        """Fix the bytes of a value: those of an input of the node, if they are the same ones, which is answered."""
         if not isinstance(value, torch.Tensor):
             self.recorded[ref] = value
-            return
+            return False
         recorded = self.recorded[ref] = as_recorded(value)
-        if wanted and recordable(recorded.dtype):
-            same = (r for r in reads if r in self.stored and same_memory(recorded, self.recorded[r]))
-            self.stored[ref] = next((self.stored[read] for read in same), None) or Stored()
+        if not wanted or not recordable(recorded.dtype):
+            return False
+        for read in reads:
+            if (stored := self.stored.get(read)) is not None and same_memory(recorded, self.recorded[read]):
+                self.stored[ref] = stored
+                return True
+        self.stored[ref] = Stored()
+        return False
 
-    def _again(self, step: Step, refs: Sequence[NodeRef]) -> tuple[bool | None, str]:
-        """Whether the node gives the same bits again from the recorded bytes, and what is to be said about it."""
+    def _again(self, step: Step, refs: Sequence[NodeRef], moved: bool) -> tuple[bool | None, str]:
+        """Whether the node gives the same bits again from the recorded bytes, and what is to be said about it.
+
+        Args:
+            step: The node.
+            refs: Its outputs.
+            moved: Whether each of them is the bytes of an input, in the same place.
+        """
+        if moved and step.kind is Kind.MOVES:  # again it would be the same memory
+            return True, ""
         if not step.alone:
             return None, ""
         if step.kind is Kind.UNINITIALISED:

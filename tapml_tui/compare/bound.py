@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -29,4 +28,4 @@ def scaled(floor: Floor, growths: Sequence[tuple[float, float]]) -> Floor:
         growths: (recorded magnitude, magnitude now) of each input and output.
     """
     ratio = max([1.0, *(now / before for before, now in growths if before > 0 and math.isfinite(now))])
-    return replace(floor, max_abs=floor.max_abs * ratio, rms=floor.rms * ratio, excess=floor.excess * ratio)
+    return floor._replace(max_abs=floor.max_abs * ratio, rms=floor.rms * ratio, excess=floor.excess * ratio)

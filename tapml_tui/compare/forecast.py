@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 LIMITS = {
     "float16": 65504.0,
@@ -27,8 +28,7 @@ _KNOWN_INSIDE = _MEANS | {"rms_norm", "linalg_vector_norm"}
 _NAMED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """What is known of a tensor: how many elements, and `peak` and `rms` of the finite ones as in a trace's `Value`."""
 
     elements: int
@@ -36,8 +36,7 @@ class Size:
     rms: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Largest:
+class Largest(NamedTuple):
     """The largest magnitude of an operator, and where in it: "" for its result."""
 
     magnitude: float
@@ -68,6 +67,7 @@ def looks_inside(op: str) -> bool:
     return _name(op) in _KNOWN_INSIDE
 
 
+@lru_cache(1024)
 def _name(op: str) -> str:
     return op.removeprefix("aten.").partition(".")[0]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -344,7 +343,7 @@ def test_a_node_placed_on_the_reference_hands_the_recorded_value_on(tmp_path: Pa
 @pytest.mark.parametrize("mode", Mode)
 def test_what_cannot_be_compared_is_not_run_with_a_reason(tmp_path: Path, mode: Mode) -> None:
     edits = {1: {"reproducible": False}, 4: {"tensor": None, "note": "left out"}}
-    toy = mlp(edit=lambda ref, value: replace(value, **edits.get(ref.node, {})))
+    toy = mlp(edit=lambda ref, value: value._replace(**edits.get(ref.node, {})))
     with Driver(toy.write(tmp_path / "t.trace"), mode=mode) as driver:
         counts = driver.do(RunNodes()).counts
         assert "other bits each time" in driver.engine.result(1).reason

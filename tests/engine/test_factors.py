@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ def test_products_of_the_recorded_inputs_are_known(tmp_path: Path) -> None:
 
 def as_exact_as_can_be(ref: NodeRef, value: Value) -> Value:
     """The source errs by its last rounding alone."""
-    return replace(value, isolated=Floor(1e-6, 1e-8, "float64", 0.5, 0.0))
+    return value._replace(isolated=Floor(1e-6, 1e-8, "float64", 0.5, 0.0))
 
 
 def test_an_element_of_small_terms_is_held_to_them(tmp_path: Path) -> None:

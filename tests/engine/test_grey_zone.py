@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ NODES = 9
 
 def noisy(ref: NodeRef, value: Value) -> Value:
     """A model whose noise is a thousand times that of a kernel."""
-    return replace(value, chained=Floor(1e-3, 1e-4))
+    return value._replace(chained=Floor(1e-3, 1e-4))
 
 
 def a_little_off(right: Arrays) -> Arrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +76,7 @@ def toy(op: str, *arguments: float) -> Toy:
     """X -> op(x) -> tanh; the source gives other bits each time."""
 
     def edit(ref: NodeRef, value: Value) -> Value:
-        return replace(value, reproducible=False, isolated=None, chained=None) if ref.node == 0 else value
+        return value._replace(reproducible=False, isolated=None, chained=None) if ref.node == 0 else value
 
     made = Toy(edit=edit)
     made.call("aten.tanh.default", made.call(op, InputRef(0), *arguments))

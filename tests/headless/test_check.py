@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -137,7 +136,7 @@ def test_a_glob_runs_only_what_it_matches(toy: Case) -> None:
 
 def test_nothing_compared_is_never_a_pass(tmp_path: Path) -> None:
     def unsure(_: NodeRef, value: Value) -> Value:
-        return replace(value, reproducible=False)
+        return value._replace(reproducible=False)
 
     toy = Case(tmp_path, edit=unsure)
     assert toy.check() == Exit.FAILED

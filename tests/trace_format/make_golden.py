@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.trace_format.samples import everything, small_trace, write_safetensors
-from trace_format import Case, InputRef, RunOutput, RunRecord, TraceWriter, Value, open_run, open_trace, read_run
+from trace_format import Case, Floor, InputRef, RunOutput, RunRecord, TraceWriter, Value, open_run, open_trace, read_run
 from trace_format.records import MAJOR, MINOR
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -28,7 +28,7 @@ def plain(item: Any) -> Any:
         return item.value
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return {field.name: plain(getattr(item, field.name)) for field in dataclasses.fields(item)}
-    if isinstance(item, RunRecord | RunOutput):
+    if isinstance(item, Value | Floor | RunRecord | RunOutput):
         return {name: plain(value) for name, value in item._asdict().items()}
     if isinstance(item, dict):
         return {repr(key): plain(value) for key, value in item.items()}

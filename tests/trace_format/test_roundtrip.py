@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -72,7 +71,7 @@ def graphs(draw: st.DrawFn) -> tuple[list[GraphInput], list[Node]]:
 def values(draw: st.DrawFn) -> tuple[Value, np.ndarray | None]:
     """Any value, with its tensor if it has one."""
     size = st.floats(0, 1e30)
-    floor = st.none() | st.builds(Floor, size, size, text, st.just(math.inf) | size)
+    floor = st.none() | st.builds(Floor, size, size, text, *[st.just(math.inf) | size] * 2)
     rest = {
         "reproducible": draw(st.none() | st.booleans()),
         "isolated": draw(floor),
@@ -108,7 +107,7 @@ def test_property_any_graph_and_any_values_come_back(tmp_path: Path, data: st.Da
         for ref in refs:
             value, array = data.draw(values())
             if array is not None:
-                value = replace(value, tensor=writer.add_tensor(array, value.dtype))
+                value = value._replace(tensor=writer.add_tensor(array, value.dtype))
             writer.add_value(0, ref, value)
             written.append((ref, value, array))
     for cut in (False, True):
