@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
@@ -18,6 +19,7 @@ from trace_format.value_codec import value_bytes
 _BLOCK = 1 << 26
 _AHEAD = 1 << 30  # bytes: what is read too far ahead is forgotten by the system before it is needed
 _THREADS = 2  # checksums and subtractions of what is large leave Python to others meanwhile; more wait for each other
+_SWITCH_SECONDS = 2e-4  # after which Python lets the thread that reads go on to the next file: the disk waits for it
 _LARGE = 1 << 20  # bytes: below it, two threads would wait for each other's Python
 
 Pair: TypeAlias = tuple[RunRecord, RunRecord]
@@ -25,29 +27,33 @@ _Key: TypeAlias = tuple[str, bytes | None, bytes | None]
 
 
 @contextmanager
-def read_ahead(*paths: str) -> Iterator[None]:
-    """Have files read in the background: who touches a page of a mapping that is not there yet stops all of Python.
+def read_ahead(*paths: str) -> Iterator[Callable[[str], object]]:
+    """Have files read in the background, one after the other; what is given waits for one of them.
 
-    What cannot be opened or read is said by who needs it.
+    Who touches a page of a mapping that is not there yet stops all of Python, and makes the disk seek. What cannot
+    be opened or read is said by who needs it.
     """
-    done = threading.Event()
+    done, there = threading.Event(), {path: threading.Event() for path in paths}
 
     def read() -> None:
         with open(os.devnull, "wb", buffering=0) as nowhere:
-            for path in paths:
+            for path, ready in there.items():
                 # The system moves them: after each block that we read ourselves we would wait for Python.
                 with suppress(OSError), open(path, "rb", buffering=0, opener=_at_once) as file:
                     for start in range(0, _AHEAD // len(paths), _BLOCK):
                         if done.is_set() or not os.sendfile(nowhere.fileno(), file.fileno(), start, _BLOCK):
                             break
+                ready.set()
 
-    thread = threading.Thread(target=read)
+    thread, interval = threading.Thread(target=read), sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     thread.start()
     try:
-        yield
+        yield lambda path: there[path].wait()
     finally:
         done.set()
         thread.join()
+        sys.setswitchinterval(interval)
 
 
 def _at_once(path: str, flags: int) -> int:
@@ -78,7 +84,14 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
         with ThreadPoolExecutor(_THREADS) as pool:
             for one in [pool.submit(subtract, left) for _ in range(_THREADS)]:
                 one.result()
-    return [float(np.max([known[_key(*both)] for both in found])) if found else None for found in outputs]
+    return [_largest([known[_key(*both)] for both in found]) for found in outputs]
+
+
+def _largest(found: list[float]) -> float | None:
+    """NaN if one of them is."""
+    if len(found) < 2:  # of nearly every node
+        return found[0] if found else None
+    return float(np.max(found))
 
 
 def _subtractable(pair: Pair | None) -> tuple[tuple[RunOutput, RunOutput], ...]:

@@ -20,7 +20,7 @@ from tests.bench.report import Row, interleaved
 from trace_format import open_run, open_trace
 from trace_format.model import RunOutput, RunRecord
 
-TIMES = 5
+TIMES = 11
 BLOCK = 1 << 20
 
 

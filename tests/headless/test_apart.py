@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -94,3 +95,14 @@ def test_reading_ahead_waits_for_nobody(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path / "nothing", tmp_path, Path("/dev/zero")):
         with read_ahead(str(path), __file__):
             pass
+    with read_ahead(str(tmp_path / "pipe"), str(tmp_path / "nothing"), __file__, __file__) as there:
+        for path in (__file__, str(tmp_path / "nothing"), str(tmp_path / "pipe")):
+            there(path)
+
+
+def test_reading_ahead_leaves_python_as_it_was() -> None:
+    before = sys.getswitchinterval()
+    with pytest.raises(ZeroDivisionError), read_ahead(__file__):
+        assert sys.getswitchinterval() < before
+        raise ZeroDivisionError
+    assert sys.getswitchinterval() == before
