@@ -171,3 +171,34 @@ def test_elements_that_are_not_finite_leave_the_others_judged() -> None:
     strays = np.full(4, 1e-7)
     assert compare(reference, actual, known=Known(strays, None), **facts).worst == (2,)
     assert compare(reference, reference, known=Known(strays, None), **facts).passed
+
+
+@pytest.mark.parametrize("n", [36, 100, 777])
+@pytest.mark.parametrize("repeated", ["all", "in turn"])
+def test_equal_terms_err_alike(n: int, repeated: str) -> None:
+    """Attention over tokens that a fault upstream made equal: each rounding goes the same way."""
+    random = generator(f"alike/{n}/{repeated}")
+    values = random.normal(size=(400, 1 if repeated == "all" else 3))
+    w = np.tile(values, (1, -(-n // values.shape[1])))[:, :n].astype(np.float32)
+    x = np.full((1, n), 1 / n, np.float32)
+    allowed = known(x, w, FLOAT32)
+    terms = (x[:, None] * w[None]).astype(np.float32)
+    one, other = (
+        ORDERS[0](terms),
+        terms.reshape(*terms.shape[:-1], -1, 4 if n % 4 == 0 else 7).sum(axis=-2).sum(axis=-1),
+    )
+    for sums in (one, other):
+        assert (np.abs(sums - allowed.truth) <= allowed.straying).all()
+    floor = Floor(0.0, 0.0, "float64", 0.5, 0.0)
+    assert compare(one, other, floor=floor, terms=float(n), functions=False, known=allowed).passed
+    wrong = (one * (1 + np.float32(n * 2.0**-22))).astype(np.float32)  # four times what any order may do
+    assert not compare(one, wrong, floor=floor, terms=float(n), functions=False, known=allowed).passed
+
+
+def test_zeros_and_chance_make_nothing_alike() -> None:
+    x, w = products(64, falling=False)
+    x[:, ::2] = 0
+    half = known(x, w, FLOAT32).straying
+    alone = known(np.ascontiguousarray(x[:, 1::2]), np.ascontiguousarray(w[:, 1::2]), FLOAT32).straying
+    assert half is not None and alone is not None
+    assert (half <= 2 * alone).all()
