@@ -143,6 +143,13 @@ def _target(parser: argparse.ArgumentParser) -> None:
         help="also run operators outside of aten and prims: a namespace or a full name; may be given again",
     )
     group.add_argument(
+        "--load",
+        metavar="FILE.py",
+        action="append",
+        default=[],
+        help="Python of yours that registers such operators, executed where they run; may be given again",
+    )
+    group.add_argument(
         "--relaunch",
         action="store_true",
         help="launch kernels again that took the device with them, or were running when all was killed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapml_tui.headless.exits import CommandError
@@ -75,6 +76,7 @@ def _options(args: argparse.Namespace, profile: Profile | None, target: str | No
             lower=said("lower"),
             lib=said("lib"),
             allow_ops=tuple(args.allow_ops),
+            load=tuple(args.load),
             deadlines=_deadlines([*(profile.deadlines if profile else ()), *args.deadline]),
             jobs=getattr(args, "jobs", 1),
             relaunch=args.relaunch,
@@ -89,6 +91,9 @@ def _checked(options: TargetOptions) -> TargetOptions:
     refuse_unknown(options.target)
     if options.host:
         refuse_unknown(options.host, option="--host")
+    for option, file in (("--lower", options.lower), *(("--load", one) for one in options.load)):
+        if file is not None and not Path(file).is_file():
+            raise CommandError(f"there is no file {file}", why=f"{option} names it", remedy="check the name")
     if options.tracker and options.rpc:
         raise CommandError("both a server and a tracker are named", remedy="give --rpc or --tracker")
     if options.tracker and not options.key:

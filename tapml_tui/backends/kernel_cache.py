@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgpack
 
+from tapml_tui.backends import user_code
 from tapml_tui.backends.protocol import Stage
 
 DEFAULT_BUDGET = 2 << 30
@@ -61,17 +62,15 @@ class NoKernel:
     detail: str
 
 
-def versions(target: str, lower: str | None, allow: Collection[str]) -> str:
+def versions(target: str, lower: str | None, allow: Collection[str], load: Collection[str] = ()) -> str:
     """Everything besides the signature that a kernel depends on, as one string."""
     ours = hashlib.sha256()
     for file in sorted((Path(__file__).parent / "compiler").glob("*.py")):
         ours.update(file.read_bytes())
     theirs = [f"{name} {installed_version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "torch")]
-    converters = ""
-    if lower:
-        with contextlib.suppress(OSError):
-            converters = hashlib.sha256(Path(lower).read_bytes()).hexdigest()
-    return "\n".join([target, *theirs, ours.hexdigest(), converters, *sorted(allow)])
+    converters = user_code.digest([lower] if lower else [])
+    operators = user_code.digest(load)
+    return "\n".join([target, *theirs, ours.hexdigest(), converters, *sorted(allow), *filter(None, [operators])])
 
 
 def installed_version(name: str) -> str:

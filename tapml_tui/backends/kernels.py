@@ -205,6 +205,7 @@ class Kernels:
                 "target": settings.target,
                 "lower": settings.lower,
                 "allow": list(settings.allow),
+                "load": list(settings.load),
                 "suffix": settings.suffix,
                 "host": settings.host,
                 "linker": settings.linker,

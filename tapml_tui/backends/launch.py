@@ -39,6 +39,7 @@ class TargetOptions:
         jobs: How many devices of the tracker are used at a time, or servers of our own.
         lower: FILE.py with converters of the user's (`backends.compiler.lower.load_user_lowering`).
         allow_ops: Operators outside of aten and prims that may run: names or namespaces.
+        load: FILE.pys that register operators of the user's.
         relaunch: Launch kernels again that took a device with them in an earlier session.
     """
 
@@ -51,6 +52,7 @@ class TargetOptions:
     cc: str = ""
     lower: str | None = None
     allow_ops: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
     lib: str | None = None
     name: str = ""
     deadlines: Deadlines = field(default_factory=Deadlines)
@@ -87,14 +89,15 @@ def make_backends(
             address_of(one),
             CompilerSettings(
                 target=one.target,
-                lower=str(Path(one.lower).resolve()) if one.lower else None,
+                lower=_resolved(one.lower) if one.lower else None,
                 allow=tuple(sorted(one.allow_ops)),
+                load=tuple(map(_resolved, one.load)),
                 host=one.host,
                 linker=one.cc,
             ),
             cache_folder=cache_dir or default_cache(),
             state_folder=state_dir or platformdirs.user_state_path("tapml-tui"),
-            library=str(Path(one.lib).resolve()) if one.lib else "",
+            library=_resolved(one.lib) if one.lib else "",
             name=one.name if len(several) > 1 else "",
             deadlines=deadlines or one.deadlines,
             jobs=one.jobs,
@@ -102,7 +105,17 @@ def make_backends(
         )
         for one in several
     ]
-    return SourceBackend(allow_ops=allowed, deadlines=deadlines or several[0].deadlines), *targets
+    source = SourceBackend(
+        allow_ops=allowed,
+        load=list(dict.fromkeys(_resolved(file) for one in several for file in one.load)),
+        deadlines=deadlines or several[0].deadlines,
+    )
+    return source, *targets
+
+
+def _resolved(file: str) -> str:
+    """As the worker finds it, wherever it is."""
+    return str(Path(file).resolve())
 
 
 def _several(options: TargetOptions | Sequence[TargetOptions]) -> Sequence[TargetOptions]:

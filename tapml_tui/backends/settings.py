@@ -18,6 +18,7 @@ class CompilerSettings:
         host: TVM target of the code around a GPU's kernels; "" is this machine.
         linker: The command that links a library; "" is cc.
         limits: What the device says of itself.
+        load: FILE.pys with operators of the user's.
     """
 
     target: str
@@ -26,6 +27,7 @@ class CompilerSettings:
     host: str = ""
     linker: str = ""
     limits: tuple[tuple[str, int | str], ...] = ()
+    load: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -36,5 +38,5 @@ class CompilerSettings:
     @property
     def context(self) -> str:
         """Everything besides the signature that a kernel depends on."""
-        ours = versions(self.target, self.lower, self.allow)
+        ours = versions(self.target, self.lower, self.allow, self.load)
         return "\n".join([ours, self.host, self.linker, *(f"{name} {limit}" for name, limit in self.limits)])

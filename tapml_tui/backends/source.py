@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapml_tui.backends import replies
+from tapml_tui.backends import replies, user_code
 from tapml_tui.backends.acting import ActingBackend
 from tapml_tui.backends.actor import Watch
 from tapml_tui.backends.frames import Header
@@ -55,17 +55,21 @@ class SourceBackend(ActingBackend):
     def fingerprint(self) -> str:
         """Version, machine and number of threads: a sum that is split otherwise has other last bits."""
         threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
-        return f"torch {installed_version('torch')} on {platform.machine()}, {threads} threads"
+        said = f"torch {installed_version('torch')} on {platform.machine()}, {threads} threads"
+        return f"{said}, {user_code.digest(self._load)}" if self._load else said
 
-    def __init__(self, *, allow_ops: Sequence[str] = (), deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self, *, allow_ops: Sequence[str] = (), load: Sequence[str] = (), deadlines: Deadlines | None = None
+    ) -> None:
         """Make it; nothing is started.
 
         Args:
             allow_ops: Operators outside of aten and prims that may run.
+            load: FILE.pys that register some.
             deadlines: How long what may take.
         """
         super().__init__()
-        self._allow = list(allow_ops)
+        self._allow, self._load = list(allow_ops), list(load)
         self._deadlines = deadlines or Deadlines()
         self._worker: WorkerProcess | None = None
         self._ready = False
@@ -126,6 +130,7 @@ class SourceBackend(ActingBackend):
         except OSError as error:
             self._stop(f"cannot start a process: {error.strerror}")
             return
+        worker.send({"op": "settings", "allow": self._allow, "load": self._load})
         self._watch.begin(self._deadlines.start, "PyTorch did not load")
 
     def _execute(self, request: Execute) -> None:
@@ -144,7 +149,7 @@ class SourceBackend(ActingBackend):
             if ticket not in self._sent:
                 self._sent.add(ticket)
                 request = {**request_to_wire(pending.request), "unit": pending.request.unit.to_wire()}
-                self._worker.send({"op": "execute", "ticket": ticket, "allow": self._allow, **request})
+                self._worker.send({"op": "execute", "ticket": ticket, **request})
 
     def _frame(self, worker: WorkerProcess, header: Header, blocks: list[np.ndarray]) -> None:
         if worker is not self._worker:
@@ -154,6 +159,12 @@ class SourceBackend(ActingBackend):
             self._watch.end()
             self._status(State.READY, f"PyTorch {header['version']}")
             self._feed()
+            return
+        if header["op"] == "unusable":
+            self._worker = None  # it ends by itself, and is not missed
+            self._watch.end()
+            self._log("error", header["detail"])
+            self._stop(header["reason"])
             return
         if header["op"] == "pong":
             self._watch.end()

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tapml_tui.backends import messages
+from tapml_tui.backends import messages, user_code
 from tapml_tui.backends.child import Channel, limit_resources
 from tapml_tui.backends.frames import Header
 from tapml_tui.backends.protocol import Stage, Unit
@@ -35,6 +35,8 @@ class _Compiler:
         self._folder = Path(settings["folder"])
         self._target = build.parse_target(settings["target"], settings["host"], settings["limits"])
         self._linker = settings["linker"]
+        for file in settings["load"]:
+            user_code.execute(file, "--load")
         self._user = lower.load_user_lowering(settings["lower"]) if settings["lower"] else None
         self._converting = threading.Lock()  # torch's tracing and TVM's builders were not made for two
 
@@ -179,7 +181,7 @@ def main() -> None:
 
     try:
         compiler = _Compiler(channel, settings)
-    except Exception as error:  # a target that there is not, a --lower file that does not load
+    except Exception as error:  # a target that there is not, a file of the user's that raises
         reason, detail = messages.of_exception(error)
         channel.send({"op": "unusable", "reason": getattr(error, "reason", reason), "detail": detail})
         return

@@ -5,6 +5,7 @@ Started with `python -m`; imported by nobody.
 
 from __future__ import annotations
 
+from tapml_tui.backends import user_code
 from tapml_tui.backends.child import Channel, limit_resources
 from tapml_tui.backends.executing import Execution, Wanted, serve
 from tapml_tui.backends.frames import Header
@@ -29,6 +30,14 @@ def main() -> None:
 
     from tapml_tui import operators
 
+    settings, _ = channel.receive()
+    try:
+        for file in settings["load"]:
+            user_code.execute(file, "--load")
+    except user_code.NotExecuted as error:
+        channel.send({"op": "unusable", "reason": error.reason, "detail": error.detail})
+        return
+    allow = frozenset(settings["allow"])
     # As many threads as torch takes by itself, as carving did: a sum split otherwise has other last bits.
     channel.send({"op": "ready", "version": torch.__version__})
     store: TensorStore[torch.Tensor] = TensorStore(budget=_KEPT_RESULTS, persistent_budget=_KEPT_WEIGHTS)
@@ -47,7 +56,7 @@ def main() -> None:
             tensors, execution.bytes_up = store.fetch(operands, load)
             tensors = [operators.seen_as(t, *operand.spec) for operand, t in zip(operands, tensors, strict=True)]
             execution.enter(Stage.RUN)
-            outputs = operators.call_unit(unit, tensors, allow=frozenset(request["allow"]), max_output_bytes=limit)
+            outputs = operators.call_unit(unit, tensors, allow=allow, max_output_bytes=limit)
             execution.enter(Stage.FETCH, quick=True)
             arrays = [operators.to_numpy(output) for output in outputs]
         except Exception as error:  # an operator may raise anything; that is the answer

@@ -48,11 +48,16 @@ def resolve(name: str, allow: Collection[str] = frozenset()) -> torch._ops.OpOve
     if match is None:
         raise OperatorRefused(f"{name[:60]!r} is no operator name: it must look like aten.add.Tensor")
     namespace, base, overload = match.groups()
-    if namespace not in DEFAULT_NAMESPACES and not {namespace, f"{namespace}.{base}", name} & set(allow):
-        raise OperatorRefused(f"{name} is not from aten or prims: allow it with --allow-ops {namespace}")
     qualified = f"{namespace}::{base}" + ("" if overload == "default" else f".{overload}")
-    if qualified not in torch._C._dispatch_get_all_op_names():
-        raise OperatorRefused(f"{name} is not registered in torch {torch.__version__}")
+    ours = namespace in DEFAULT_NAMESPACES
+    registered = qualified in torch._C._dispatch_get_all_op_names()
+    load = "" if ours or registered else "name the Python that registers it with --load FILE.py"
+    if not ours and not {namespace, f"{namespace}.{base}", name} & set(allow):
+        raise OperatorRefused(
+            f"{name} is not from aten or prims: allow it with --allow-ops {namespace}{load and ', and '}{load}"
+        )
+    if not registered:
+        raise OperatorRefused(f"{name} is not registered in torch {torch.__version__}{load and ': '}{load}")
     op: Any = getattr(getattr(getattr(torch.ops, namespace), base), overload)
     if not isinstance(op, torch._ops.OpOverload) or op.name() != qualified:
         raise OperatorRefused(f"{name} is registered, but not as an operator that can be called by name")

@@ -57,3 +57,56 @@ def test_an_operator_that_the_user_allowed_runs(tmp_path: Path, kernel_folder: P
         assert isinstance(driver.run(unary("aten.relu.default", X), X), Executed)
     finally:
         driver.backend.close()
+
+
+MINE = """
+import torch
+from torch import Tensor
+
+@torch.library.custom_op("tapml_mine::times", mutates_args=())
+def times(x: Tensor, by: float) -> Tensor:
+    return by * x
+"""
+
+
+def times(by: float) -> Unit:
+    return unit("tapml_mine.times.default", [UnitInput(0), by], [spec(X)], [spec(X)])
+
+
+def loading(folder: Path, kernels: Path, *files: Path) -> Driver:
+    options = TargetOptions(allow_ops=("tapml_mine",), load=tuple(map(str, files)))
+    return Driver(make_backends(options, cache_dir=kernels)[0], folder)
+
+
+def test_an_operator_that_a_file_of_the_user_registers_runs(tmp_path: Path, kernel_folder: Path) -> None:
+    (file := tmp_path / "mine.py").write_text(MINE)
+    driver = loading(tmp_path, kernel_folder, file)
+    try:
+        (output,) = driver.outputs(times(3.0), X)
+        np.testing.assert_array_equal(output, np.float32(3.0) * X)
+    finally:
+        driver.backend.close()
+    driver = loading(tmp_path, kernel_folder)
+    try:
+        reply = driver.run(times(3.0), X)
+        assert isinstance(reply, Failed)
+        assert "--load" in reply.reason
+    finally:
+        driver.backend.close()
+
+
+def test_a_file_of_the_user_that_raises_is_named_and_read_again(tmp_path: Path, kernel_folder: Path) -> None:
+    (file := tmp_path / "mine.py").write_text("raise RuntimeError('not today')")
+    driver = loading(tmp_path, kernel_folder, file)
+    try:
+        before = driver.backend.fingerprint
+        reply = driver.run(times(2.0), X)
+        assert isinstance(reply, Failed)
+        assert reply.reason == "the --load file mine.py: RuntimeError: not today"
+        file.write_text(MINE)
+        assert driver.backend.fingerprint != before  # what it gave is no answer any more
+        driver.backend.restart()
+        (output,) = driver.outputs(times(2.0), X)
+        np.testing.assert_array_equal(output, np.float32(2.0) * X)
+    finally:
+        driver.backend.close()

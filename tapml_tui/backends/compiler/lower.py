@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from tapml_tui.backends import messages
+from tapml_tui.backends import messages, user_code
 from tapml_tui.backends.compiler.exported import NotExportable, decompose, export_unit
 from tapml_tui.backends.operands import OperandError
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, TensorSpec, Unit, UnitInput
@@ -71,15 +70,11 @@ def load_user_lowering(file: str) -> Lower:
         NotLowered: If the file cannot be executed, or defines no `lower`.
     """
     try:
-        spec = importlib.util.spec_from_file_location("tapml_tui_user_lowering", Path(file))
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{file} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        lower: Lower = module.lower
-    except Exception as error:  # the user's code may raise anything
-        reason, detail = messages.of_exception(error)
-        raise NotLowered(f"the --lower file {Path(file).name}: {reason}", detail, unsupported=False) from error
+        lower: Lower = user_code.execute(file, "--lower").lower
+    except user_code.NotExecuted as error:
+        raise NotLowered(error.reason, error.detail, unsupported=False) from error
+    except AttributeError as error:
+        raise NotLowered(f"the --lower file {Path(file).name}: {error}", str(error), unsupported=False) from error
     return lower
 
 
