@@ -272,7 +272,7 @@ class Comparer:
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
         arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
         judge = partial(_judge, floor=floor, inherited_nan=True, override=override, **arithmetic)
-        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, visit.inputs))
+        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, visit.inputs, live=True))
 
 
 def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
@@ -280,13 +280,13 @@ def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
 
 
 def _closer(
-    judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None]
+    judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None], *, live: bool = False
 ) -> tuple[Comparison, partial[Comparison]]:
     """What is found, and by which judge: of an output that is not the same by what is known of each of its elements."""
     found, call = judge(arrays), binding.unit.calls[0]
-    if not found.max_abs > 0 or not is_known(call):
+    if not found.max_abs > 0 or not is_known(call, live=live and not found.passed):
         return found, judge
-    known = known_of(call, [load(stored) if stored is not None else None for stored in inputs], arrays[0])
+    known = known_of(call, [load(one) if one else None for one in inputs], arrays[0], live=live)
     if known is not None:
         judge = partial(judge, known=known)
         found = judge(arrays)

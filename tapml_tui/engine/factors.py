@@ -11,25 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, UnitInput
-from tapml_tui.compare import attention, convolution, sums
+from tapml_tui.compare import attention, convolution, normalisation, sums
 from tapml_tui.compare.noise import Known
 from tapml_tui.compare.precision import Precision, precision
 
 _Array: TypeAlias = npt.NDArray[Any]
 
 
-def is_known(call: Call) -> bool:
-    """Whether inputs tell anything of the output of such a call."""
-    return _name(call) in _OPERATORS
+def is_known(call: Call, *, live: bool = False) -> bool:
+    """Whether inputs tell anything of the output of such a call; `live`: inputs such as a fault may have made."""
+    return _name(call) in _OPERATORS or (live and _name(call) in _ON_STRANGE_INPUTS)
 
 
-def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array) -> Known | None:
+def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, live: bool = False) -> Known | None:
     """What the inputs of a call tell of each element of `reference`.
 
     None for operators that are not named here, for a call with arguments that these do not take, where an input is
     not at hand, and where it would be too much.
     """
-    operator, unit = _OPERATORS.get(_name(call)), precision(reference.dtype)
+    operators = _OPERATORS | _ON_STRANGE_INPUTS if live else _OPERATORS
+    operator, unit = operators.get(_name(call)), precision(reference.dtype)
     if operator is None or unit is None or reference.dtype.kind == "c":
         return None
     taken = [a.index for a in (*call.args, *(a for _, a in call.kwargs)) if isinstance(a, UnitInput)]
@@ -133,6 +134,19 @@ def _attention(  # noqa: PLR0917
     return attention.known(query, key, value, unit, mask=attn_mask, scale=by)
 
 
+def _layer_norm(  # noqa: PLR0917
+    unit: Precision, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, _: Any = True
+) -> Known | None:
+    sizes = _per_dimension(shape, len(shape)) if isinstance(shape, tuple) else ()
+    given = [one for one in (weight, bias) if one is not None]
+    if not sizes or not _tensors(x, *given) or x.shape[-len(sizes) :] != sizes or not isinstance(eps, int | float):
+        return None
+    width = math.prod(sizes)
+    if any(one.size != width for one in given):
+        return None
+    return normalisation.known(x, weight, bias, width=width, epsilon=eps, unit=unit)
+
+
 def _tensors(*arguments: object) -> bool:
     return all(isinstance(argument, np.ndarray) for argument in arguments)
 
@@ -167,3 +181,6 @@ _OPERATORS: dict[str, Callable[..., Known | None]] = {
     "convolution": _any_convolution,
     "scaled_dot_product_attention": _attention,
 }
+
+_ON_STRANGE_INPUTS: dict[str, Callable[..., Known | None]] = {"layer_norm": _layer_norm}
+"""Of which an average is enough on inputs that a model has."""

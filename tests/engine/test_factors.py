@@ -9,7 +9,7 @@ import pytest
 
 from tapml_tui.backends.protocol import Call, UnitInput
 from tapml_tui.compare.chunks import rms
-from tapml_tui.compare.noise import FLOAT32, noise_of
+from tapml_tui.compare.noise import FLOAT32, Known, noise_of
 from tapml_tui.compare.sums import known
 from tapml_tui.engine.commands import Mode, RunNodes
 from tapml_tui.engine.factors import known_of
@@ -168,3 +168,21 @@ def test_nor_is_anything_known_of_what_was_not_fetched_or_is_of_another_shape() 
     assert known_of(call, inputs, reference[:2]) is None
     assert known_of(call, inputs, reference.astype(np.complex64)) is None
     assert known_of(call, inputs, reference.astype(np.int32)) is None
+
+
+def test_of_layer_norm_something_is_known_only_on_inputs_that_no_model_has() -> None:
+    x, weight = np.full((3, 4, 8), 1.7, np.float32), np.full((4, 8), 2.0, np.float32)
+    reference = np.zeros_like(x)
+
+    def found(shape: object, *more: object, on: np.ndarray = x, live: bool = True) -> Known | None:
+        call = Call("aten.layer_norm.default", (UnitInput(0), shape, *more))
+        return known_of(call, [on, weight], reference, live=live)
+
+    assert found((4, 8), UnitInput(1), None, 1e-6) is not None
+    assert found((8,)) is not None
+    assert found((8,), live=False) is None
+    assert found((8,), UnitInput(1)) is None
+    assert found((3, 8)) is None
+    assert found("8") is None
+    assert found((8,), None, None, "small") is None
+    assert found((8,), on=np.resize(np.linspace(-1, 1, 8, dtype=np.float32), x.shape)) is None
