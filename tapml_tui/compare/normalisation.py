@@ -1,10 +1,11 @@
-"""How far layer normalisation may stray over rows that are nearly constant, as no model has and a fault may make.
+"""How far layer normalisation may stray over rows that no model has and a fault may make: constant ones, nearly.
 
 (x - mean) / sqrt(variance + epsilon): where a row lies far from zero and close together, what is left of x - mean is
 the rounding of the mean, and the variance, where it is taken as mean(x**2) - mean**2, is that of two large numbers.
 Both are divided by next to nothing. Two healthy kernels agree there in no digit.
 
 Sums of terms that are nearly equal err all to the same side, by up to n roundoffs (see `sums`), others like sqrt(n).
+That goes for rows that are far from constant too, such as one number among zeros.
 With the mean m off by e = k u mean(|x|) and mean(x**2) by k u mean(x**2), the variance is off by
 v = k u mean(x**2) + 2 |m| e + e**2. With f(v) = 1 / sqrt(max(variance + v, 0) + epsilon), an element is off by
 |x - m| max(f(-v) - f(0), f(0) - f(v)) + e f(-v), times its weight.
@@ -20,12 +21,15 @@ import numpy.typing as npt
 
 from tapml_tui.compare.noise import DEVIATIONS, FUNCTIONS, ROUNDING, Known
 from tapml_tui.compare.precision import Precision
-from tapml_tui.compare.sums import MOST_SQUARES, narrow
+from tapml_tui.compare.sums import MOST_SQUARES, alike, narrow
 
 Array = npt.NDArray[Any]
 
 FAR = 16.0
-"""Rows whose mean square is so many times their variance, or none is looked at: about four deviations from zero."""
+"""Rows whose mean square is so many times their variance are looked at: about four deviations from zero."""
+
+ALIKE = 4.0
+"""So are rows in which a distance from the mean is, in the mean, that of so many elements. Else none is."""
 
 
 def known(
@@ -42,7 +46,7 @@ def known(
         unit: The dtype of the result.
 
     Returns:
-        float64, in the shape of `x`. None for types narrower than float32, where no row is far off, and where it would
+        float64, in the shape of `x`. None for types narrower than float32, where no row is such, and where it would
         be too much.
     """
     if narrow(unit) or not 0 < x.size <= MOST_SQUARES or x.size % width:
@@ -53,11 +57,13 @@ def known(
         mean, squares = wide.mean(axis=-1, keepdims=True), np.square(wide).mean(axis=-1, keepdims=True)
         centred = wide - mean
         variance = np.square(centred).mean(axis=-1, keepdims=True)
-        far = squares > FAR * variance
-        if not far.any():
+        strange = squares > FAR * variance
+        if (each := alike(centred, unit)) is not None:
+            strange |= each[:, None] > ALIKE
+        if not strange.any():
             return None
         u = unit.roundoff
-        err = u * np.where(far, width, DEVIATIONS * ROUNDING * math.sqrt(width))
+        err = u * np.where(strange, width, DEVIATIONS * ROUNDING * math.sqrt(width))
         of_mean = err * np.abs(wide).mean(axis=-1, keepdims=True)
         of_variance = err * squares + 2 * np.abs(mean) * of_mean + np.square(of_mean)
         spread = 1 / np.sqrt(variance + epsilon)

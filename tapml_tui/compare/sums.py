@@ -11,9 +11,9 @@ whole sum s, and strays from that like a Brownian bridge: the mean of its square
 q = sum of p**2. The energy of a bridge has the tail exp(-pi**2 x / 2) (its largest eigenvalue is 1 / pi**2), of
 which an error that is normal for a given path gets the tail exp(-pi d) in units of sqrt(q).
 
-Roundings are not independent where terms are equal, as after a fault that makes all tokens alike. A partial sum lies on
-the grid of its last place, so that adding p errs by what p is off that grid, each time until the sum outgrows it. The
-roundings of c equal terms add up as c, not as sqrt(c); n unit roundoffs of the sum of |p| no order exceeds
+Roundings are not independent where terms are nearly equal, as after a fault that makes all tokens alike. A partial sum
+lies on the grid of its last place, so that adding p errs by what p is off that grid, each time until the sum outgrows
+it. The roundings of c equal terms add up as c, not as sqrt(c); n unit roundoffs of the sum of |p| no order exceeds
 (Higham, Accuracy and Stability of Numerical Algorithms, 4.2).
 
 Types narrower than float32 may round one partial sum to the dtype. In any order, that of a part x of the terms is x s,
@@ -48,6 +48,9 @@ MOST_MULTIPLIED = 1 << 27
 
 MOST_SQUARES = 1 << 22
 """Elements of either factor that are squared for it: 16 MB."""
+
+_SAMPLE = 32
+"""Terms of a long sum that are looked at first, to see whether some are equal."""
 
 _TOGETHER = 1 << 17
 """So many at a time, or those of one element: 5 MB."""
@@ -130,9 +133,9 @@ def _stray(terms: Array, rare: float, unit: Precision) -> tuple[Array, Array]:
         bridge = math.log(1 / rare) / math.pi * np.sqrt(squares)
         shuffled = math.sqrt(terms.shape[-1]) * np.hypot(bridge, normal / math.sqrt(3) * total)
         result: Array = ROUNDING * compute.roundoff * np.maximum(shuffled, normal * np.sqrt(energy))
-        if (alike := _alike(terms)) is not None:
+        if (each := alike(terms, compute)) is not None:
             surely = compute.roundoff * terms.shape[-1] * np.abs(terms).sum(axis=-1)
-            result = np.minimum(result * np.sqrt(alike), surely)
+            result = np.minimum(result * np.sqrt(each), surely)
         if narrow(unit):
             partial = np.maximum(np.abs(onward).max(axis=-1), np.abs(backward).max(axis=-1))
             once = _rounded_once(total, squares, np.abs(terms).sum(axis=-1), unit)
@@ -140,13 +143,25 @@ def _stray(terms: Array, rare: float, unit: Precision) -> tuple[Array, Array]:
     return total, result
 
 
-def _alike(terms: Array) -> Array | None:
-    """How many terms are equal to a term, in the mean over those of a sum that are not zero; None if none are."""
-    ordered = np.sort(terms, axis=-1)
-    equal = (ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != 0)
-    if not equal.any():
+def alike(terms: Array, compute: Precision) -> Array | None:
+    """How many terms are a term but for its last places, in the mean over those of a sum that are not zero.
+
+    None: so few are that it matters in no sum, or none are in a sample of every sum.
+    """
+    count = terms.shape[-1]
+    if count >= 2 * _SAMPLE and not _equal(terms[..., :: count // _SAMPLE], compute).any():
         return None
-    place = np.arange(1, terms.shape[-1])
+    equal = _equal(terms, compute)
+    if (4 * np.square(np.count_nonzero(equal, axis=-1)) < count).all():
+        return None
+    place = np.arange(1, count)
     before = place - np.maximum.accumulate(np.where(equal, 0, place), axis=-1)  # equal ones that a term comes after
     # A run of c has 0 + ... + (c - 1) = (c**2 - c) / 2 of them.
     return np.asarray(1 + 2 * before.sum(axis=-1) / np.maximum(np.count_nonzero(terms, axis=-1), 1))
+
+
+def _equal(terms: Array, compute: Precision) -> Array:
+    """Of the terms of each sum, by size, which are their smaller neighbour but for the last places."""
+    ordered = np.sort(terms if compute.wide else terms.astype(np.float32), axis=-1)
+    larger, smaller = ordered[..., 1:], ordered[..., :-1]
+    return np.asarray((larger - smaller <= ordered.dtype.type(4 * compute.roundoff) * np.abs(larger)) & (larger != 0))

@@ -147,6 +147,30 @@ def _layer_norm(  # noqa: PLR0917
     return normalisation.known(x, weight, bias, width=width, epsilon=eps, unit=unit)
 
 
+def _mean(unit: Precision, x: Any, dims: Any = None, keep: Any = False, dtype: Any = None) -> Known | None:
+    summed = _sum(unit, x, dims, keep, dtype)
+    if summed is None or summed.truth is None or not summed.truth.size:
+        return None
+    terms = x.size / summed.truth.size
+    return Known(summed.straying / terms, summed.truth / terms)
+
+
+def _sum(unit: Precision, x: Any, dims: Any = None, keep: Any = False, dtype: Any = None) -> Known | None:
+    if not _tensors(x) or not x.size or dtype is not None:
+        return None
+    given = (dims,) if isinstance(dims, int) else dims or tuple(range(x.ndim))
+    if not isinstance(given, tuple) or not all(isinstance(dim, int) and -x.ndim <= dim < x.ndim for dim in given):
+        return None
+    over = sorted({dim % x.ndim for dim in given})
+    left = [size for dim, size in enumerate(x.shape) if dim not in over]
+    rows = np.moveaxis(x, over, range(-len(over), 0)).reshape(math.prod(left), -1)
+    found = sums.known(rows, np.ones((1, rows.shape[-1]), x.dtype), unit)
+    if found is None or found.truth is None:
+        return None
+    shape = [1 if dim in over else size for dim, size in enumerate(x.shape)] if keep is True else left
+    return Known(found.straying.reshape(shape), found.truth.reshape(shape))
+
+
 def _tensors(*arguments: object) -> bool:
     return all(isinstance(argument, np.ndarray) for argument in arguments)
 
@@ -182,5 +206,9 @@ _OPERATORS: dict[str, Callable[..., Known | None]] = {
     "scaled_dot_product_attention": _attention,
 }
 
-_ON_STRANGE_INPUTS: dict[str, Callable[..., Known | None]] = {"layer_norm": _layer_norm}
+_ON_STRANGE_INPUTS: dict[str, Callable[..., Known | None]] = {
+    "layer_norm": _layer_norm,
+    "mean": _mean,
+    "sum": _sum,
+}
 """Of which an average is enough on inputs that a model has."""

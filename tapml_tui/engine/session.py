@@ -175,6 +175,9 @@ class Session:
         except CannotForce as error:
             return Stopped(StopReason.REFUSED, str(error))
         done = self.put(node, node + 1, REFERENCE, file)
+        if done.reason is StopReason.DONE and file is not None:  # the file may say something else by now
+            self.views.outdate(self.graph_number, node)
+            self._placed(self.graph_number, node, node + 1)
         value = "its recorded value" if file is None else file
         return Stopped(done.reason, f"{self.view.graph.node_id(node)}: {value} is forced")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.placement import Placement
@@ -59,6 +60,12 @@ class Views:
                 view.refresh(0 if view.handed else start)
             elif view.handed:
                 view.refresh(0)
+
+    def outdate(self, graph: int, node: int) -> None:
+        """What a node of a graph hands on is to be found out again, in all cases."""
+        for view in self._views.values():
+            if self._trace.cases[view.case].graph == graph and node in view.computed:
+                view.computed[node] = replace(view.computed[node], backend="")  # it holds nowhere
 
     def recomputed(self, view: View, start: int) -> None:
         """What nodes of this view before `start` hand on may be something else now."""

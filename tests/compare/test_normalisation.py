@@ -33,7 +33,9 @@ def one_pass(x: Array, total: Callable[[Array], Array], epsilon: float) -> Array
 def rows(kind: str) -> Array:
     random = generator(f"normalisation/{kind}")
     x = random.normal(size=(64, 1)) * np.ones((64, WIDTH))
-    if kind != "constant":
+    if kind == "one among zeros":
+        x[:, 1:] = 0
+    if kind == "nearly":
         x += 10.0 ** -random.integers(1, 8, (64, 1)) * random.normal(size=x.shape)
     return x.astype(F)
 
@@ -44,7 +46,7 @@ def judged(x: Array, one: Array, other: Array, found: Known | None) -> bool:
 
 
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-12])
-@pytest.mark.parametrize("kind", ["constant", "nearly"])
+@pytest.mark.parametrize("kind", ["constant", "nearly", "one among zeros"])
 def test_no_healthy_kernel_strays_further(kind: str, epsilon: float) -> None:
     x = rows(kind)
     found = known(x, None, None, width=WIDTH, epsilon=epsilon, unit=FLOAT32)

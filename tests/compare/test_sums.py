@@ -174,12 +174,14 @@ def test_elements_that_are_not_finite_leave_the_others_judged() -> None:
 
 
 @pytest.mark.parametrize("n", [36, 100, 777])
-@pytest.mark.parametrize("repeated", ["all", "in turn"])
+@pytest.mark.parametrize("repeated", ["all", "in turn", "nearly"])
 def test_equal_terms_err_alike(n: int, repeated: str) -> None:
     """Attention over tokens that a fault upstream made equal: each rounding goes the same way."""
     random = generator(f"alike/{n}/{repeated}")
-    values = random.normal(size=(400, 1 if repeated == "all" else 3))
+    values = random.normal(size=(400, 3 if repeated == "in turn" else 1))
     w = np.tile(values, (1, -(-n // values.shape[1])))[:, :n].astype(np.float32)
+    if repeated == "nearly":
+        w = (w * (1 + random.uniform(-1e-6, 1e-6, w.shape))).astype(np.float32)
     x = np.full((1, n), 1 / n, np.float32)
     allowed = known(x, w, FLOAT32)
     terms = (x[:, None] * w[None]).astype(np.float32)

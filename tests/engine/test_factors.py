@@ -186,3 +186,26 @@ def test_of_layer_norm_something_is_known_only_on_inputs_that_no_model_has() -> 
     assert found("8") is None
     assert found((8,), None, None, "small") is None
     assert found((8,), on=np.resize(np.linspace(-1, 1, 8, dtype=np.float32), x.shape)) is None
+
+
+@pytest.mark.parametrize(
+    ("dims", "more"), [((-1,), (True,)), ((0, 2), ()), (1, ()), (None, ()), ((), (True,)), ((2, 0, 1), (False, None))]
+)
+def test_sums_of_terms_that_a_fault_made_equal_are_known(dims: object, more: tuple[object, ...]) -> None:
+    x = np.full((4, 100, 6), 0.3, np.float32)
+    over = {(): None, None: None}.get(dims, dims)  # type: ignore[call-overload]
+    for name, exact in (("sum", np.sum), ("mean", np.mean)):
+        call = Call(f"aten.{name}.dim", (UnitInput(0), dims, *more))
+        reference = np.asarray(exact(x.astype(np.float64), axis=over, keepdims=more[:1] == (True,)))
+        found = known_of(call, [x], reference.astype(np.float32), live=True)
+        assert found is not None
+        assert found.truth is not None
+        np.testing.assert_allclose(found.truth, reference)
+        assert (found.straying > 0).all()
+        assert known_of(call, [x], reference.astype(np.float32)) is None
+
+
+@pytest.mark.parametrize("arguments", [(3,), ((0, 5),), ("all",), ((0,), False, "float64"), (0.5,)])
+def test_other_sums_are_left_to_the_law(arguments: tuple[object, ...]) -> None:
+    x = np.full((4, 100, 6), 0.3, np.float32)
+    assert known_of(Call("aten.sum.dim_IntList", (UnitInput(0), *arguments)), [x], x[0], live=True) is None

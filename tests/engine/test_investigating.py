@@ -226,6 +226,26 @@ def test_a_value_is_forced_out_of_a_file(tmp_path: Path) -> None:
         assert driver.verdicts()[5] in ("INHERITED", "AMPLIFIED")
 
 
+def test_a_file_that_says_something_else_is_read_again_when_it_is_forced_again(tmp_path: Path) -> None:
+    file = tmp_path / "v.npy"
+    with driver_with(tmp_path)[0] as driver:
+        for number in (0.25, 0.5, 0.5):
+            np.save(file, np.full((8, 8), number, np.float32))
+            driver.do(Force(4, str(file)))
+            driver.do(RunNodes())
+            forced, fed = driver.engine.actual(4, 0), driver.engine.actual(5, 0)
+            assert forced is not None
+            assert fed is not None
+            assert (forced == np.float32(number)).all()
+            assert driver.statuses()[5] != "not_run"
+        same = fed
+        np.save(file, np.full((8, 8), 0.75, np.float32))
+        driver.do(RunNodes())  # only who says so forces something else
+        again = driver.engine.actual(5, 0)
+        assert again is not None
+        np.testing.assert_array_equal(again, same)
+
+
 @pytest.mark.parametrize("what", ["shape", "dtype", "text", "pickle", "missing", "archive"])
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, what: str) -> None:
     file = tmp_path / "v.npy"
