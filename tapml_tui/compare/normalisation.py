@@ -1,8 +1,8 @@
-"""How far layer normalisation may stray over rows that no model has and a fault may make: constant ones, nearly.
+"""How far layer normalisation and softmax may stray over rows that no model has and a fault may make.
 
-(x - mean) / sqrt(variance + epsilon): where a row lies far from zero and close together, what is left of x - mean is
-the rounding of the mean, and the variance, where it is taken as mean(x**2) - mean**2, is that of two large numbers.
-Both are divided by next to nothing. Two healthy kernels agree there in no digit.
+Layer normalisation is (x - mean) / sqrt(variance + epsilon). Where a row lies far from zero and close together, what is
+left of x - mean is the rounding of the mean, and the variance, where it is taken as mean(x**2) - mean**2, is that of two
+large numbers. Both are divided by next to nothing. Two healthy kernels agree there in no digit.
 
 Sums of terms that are nearly equal err all to the same side, by up to n roundoffs (see `sums`), others like sqrt(n).
 That goes for rows that are far from constant too, such as one number among zeros.
@@ -32,7 +32,7 @@ ALIKE = 4.0
 """So are rows in which a distance from the mean is, in the mean, that of so many elements. Else none is."""
 
 
-def known(
+def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, *, width: int, epsilon: float, unit: Precision
 ) -> Known | None:
     """The result over rows of `width` elements, and how far it may stray.
@@ -76,3 +76,28 @@ def known(
             truth = truth + bias.astype(np.float64).reshape(1, width)
         straying = np.where(np.isfinite(straying), straying, math.inf)
     return Known(straying.reshape(x.shape), truth.reshape(x.shape))
+
+
+def softmax(x: Array, axis: int, unit: Precision) -> Known | None:
+    """The result, and how far it may stray where what is small beside a running sum is lost, always to one side.
+
+    That is at most one roundoff of the sum for each of its terms; `noise` allows for as many as the logits of models
+    make likely. Beside it stand the functions, and the rounding of the argument of each exponential.
+
+    Args:
+        x: Any shape; any float dtype.
+        axis: Along which it adds up to one.
+        unit: The dtype of the result.
+
+    Returns:
+        float64, in the shape of `x`. None for types narrower than float32, and where it would be too much.
+    """
+    if narrow(unit) or not 0 < x.size <= MOST_SQUARES:
+        return None
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float64)
+        below = wide.max(axis=axis, keepdims=True) - wide
+        weights = np.exp(-below)
+        truth = weights / weights.sum(axis=axis, keepdims=True)
+        straying = truth * unit.roundoff * (x.shape[axis] + FUNCTIONS + np.where(truth > 0, below, 0.0))
+    return Known(np.where(np.isfinite(straying), straying, math.inf), truth)

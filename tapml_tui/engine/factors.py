@@ -144,7 +144,13 @@ def _layer_norm(  # noqa: PLR0917
     width = math.prod(sizes)
     if any(one.size != width for one in given):
         return None
-    return normalisation.known(x, weight, bias, width=width, epsilon=eps, unit=unit)
+    return normalisation.layer_norm(x, weight, bias, width=width, epsilon=eps, unit=unit)
+
+
+def _softmax(unit: Precision, x: Any, dim: Any, _: Any = None) -> Known | None:
+    if not _tensors(x) or not isinstance(dim, int) or not -x.ndim <= dim < x.ndim:
+        return None
+    return normalisation.softmax(x, dim, unit)
 
 
 def _mean(unit: Precision, x: Any, dims: Any = None, keep: Any = False, dtype: Any = None) -> Known | None:
@@ -208,6 +214,8 @@ _OPERATORS: dict[str, Callable[..., Known | None]] = {
 
 _ON_STRANGE_INPUTS: dict[str, Callable[..., Known | None]] = {
     "layer_norm": _layer_norm,
+    "softmax": _softmax,
+    "_softmax": _softmax,
     "mean": _mean,
     "sum": _sum,
 }

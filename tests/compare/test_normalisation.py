@@ -1,4 +1,4 @@
-"""Rows that are nearly constant: healthy kernels agree in no digit there, and are told from wrong ones elsewhere."""
+"""Rows that no model has: healthy kernels agree in few digits there, and are told from wrong ones elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tapml_tui.compare import compare
 from tapml_tui.compare.noise import FLOAT32, Known
-from tapml_tui.compare.normalisation import known
+from tapml_tui.compare.normalisation import layer_norm, softmax
 from tests.compare.test_noise import ORDERS, generator
 from trace_format.model import Floor
 
@@ -49,7 +49,7 @@ def judged(x: Array, one: Array, other: Array, found: Known | None) -> bool:
 @pytest.mark.parametrize("kind", ["constant", "nearly", "one among zeros"])
 def test_no_healthy_kernel_strays_further(kind: str, epsilon: float) -> None:
     x = rows(kind)
-    found = known(x, None, None, width=WIDTH, epsilon=epsilon, unit=FLOAT32)
+    found = layer_norm(x, None, None, width=WIDTH, epsilon=epsilon, unit=FLOAT32)
     assert found is not None
     assert found.truth is not None
     results = [way(x, total, epsilon) for way in (two_passes, one_pass) for total in ORDERS]
@@ -63,7 +63,7 @@ def test_a_wrong_row_is_found_among_them() -> None:
     x = rows("constant")
     x[7] = generator("ordinary").normal(size=WIDTH)
     right = two_passes(x, ORDERS[0], 1e-5)
-    found = known(x, None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
+    found = layer_norm(x, None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
     wrong = right.copy()
     wrong[7] *= F(1.0001)
     assert judged(x, right, two_passes(x, ORDERS[1], 1e-5), found)
@@ -73,8 +73,8 @@ def test_a_wrong_row_is_found_among_them() -> None:
 def test_weight_and_bias_are_in_it() -> None:
     random = generator("normalisation/weight")
     x, weight, bias = rows("nearly"), *(random.normal(size=(2, WIDTH)).astype(F))
-    plain = known(x, None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
-    found = known(x.reshape(4, 16, WIDTH), weight, bias, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
+    plain = layer_norm(x, None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
+    found = layer_norm(x.reshape(4, 16, WIDTH), weight, bias, width=WIDTH, epsilon=1e-5, unit=FLOAT32)
     assert plain is not None and plain.truth is not None
     assert found is not None and found.truth is not None
     np.testing.assert_allclose(found.truth.reshape(x.shape), plain.truth * weight + bias)
@@ -83,6 +83,32 @@ def test_weight_and_bias_are_in_it() -> None:
 
 def test_nothing_is_said_of_rows_that_models_have() -> None:
     x = generator("normalisation/ordinary").normal(size=(8, WIDTH))
-    assert known(x.astype(F), None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
-    assert known(rows("constant")[:, :383], None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
-    assert known(rows("constant")[:0], None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
+    assert layer_norm(x.astype(F), None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
+    assert layer_norm(rows("constant")[:, :383], None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
+    assert layer_norm(rows("constant")[:0], None, None, width=WIDTH, epsilon=1e-5, unit=FLOAT32) is None
+
+
+@pytest.mark.parametrize("columns", [32, 500])
+def test_what_a_running_sum_loses_is_lost_to_one_side(columns: int) -> None:
+    """A weight of nearly one, and many that are just too small beside it."""
+    x = np.zeros((40, columns), F)
+    x[:, 0] = np.linspace(14, 18, 40)
+    found = softmax(x, -1, FLOAT32)
+    assert found is not None
+    assert found.truth is not None
+    terms = np.exp(x - x.max(axis=-1, keepdims=True))
+    results = [
+        terms / total(terms)[..., None] for total in (*ORDERS[:2], lambda one: one.astype(float).sum(-1).astype(F))
+    ]
+    for result in results:
+        assert (np.abs(result - found.truth) <= found.straying).all()
+        assert judged(x, results[0], result, found)
+    assert not judged(x, results[0], results[0] * F(1 + columns * 2.0**-21), found)
+
+
+def test_where_nothing_is_looked_at_the_weight_is_nothing() -> None:
+    x = np.array([[0.0, -np.inf, 3.0], [-np.inf] * 3], F)
+    found = softmax(x, 1, FLOAT32)
+    assert found is not None
+    assert found.straying[0, 1] == 0
+    assert np.isinf(found.straying[1]).all()

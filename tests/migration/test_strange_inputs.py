@@ -34,7 +34,7 @@ def _one_row(recorded: Array, number: float) -> Array:
 
 
 STRANGE: dict[str, Callable[[Array, float], Array]] = {
-    "constant": lambda recorded, number: np.full_like(recorded, number),
+    "constant": np.full_like,
     "each row constant": lambda recorded, number: np.broadcast_to(recorded[..., :1] + number, recorded.shape),
     "all tokens alike": lambda recorded, _: np.broadcast_to(recorded[..., :1, :], recorded.shape),
     "nearly alike": lambda recorded, number: number + np.float32(1e-6) * recorded,
