@@ -1,8 +1,8 @@
 """How far layer normalisation and softmax may stray over rows that no model has and a fault may make.
 
 Layer normalisation is (x - mean) / sqrt(variance + epsilon). Where a row lies far from zero and close together, what is
-left of x - mean is the rounding of the mean, and the variance, where it is taken as mean(x**2) - mean**2, is that of two
-large numbers. Both are divided by next to nothing. Two healthy kernels agree there in no digit.
+left of x - mean is the rounding of the mean, and the variance, where it is taken as mean(x**2) - mean**2, is that of
+two large numbers. Both are divided by next to nothing. Two healthy kernels agree there in no digit.
 
 Sums of terms that are nearly equal err all to the same side, by up to n roundoffs (see `sums`), others like sqrt(n).
 That goes for rows that are far from constant too, such as one number among zeros.
