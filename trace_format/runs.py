@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -135,6 +135,7 @@ class Run:
         self._descriptor = descriptor
         self._records: dict[str, RunRecord] = {}
         self._tensors: dict[bytes, _Kept] = {}
+        self._checked: set[bytes] = set()  # by `check_ahead`
         self.damage: list[str] = []
         self._file = TraceFile(path)
         try:
@@ -262,16 +263,30 @@ class Run:
     def _find(self, output: RunOutput) -> Stored:
         if output.digest is None or output.digest not in self._tensors:
             raise TensorMissing("the bytes of this output were not kept")
-        record, checksums = self._tensors[output.digest]
-        check_size(output.dtype, output.shape, record.bulk_size)
-        data, start = self._bytes(record)
-        stored = Stored(str(self.path), data, record.bulk - start, record.bulk_size, checksums, start=start)
+        check_size(output.dtype, output.shape, self._tensors[output.digest].record.bulk_size)
+        stored = self._stored(output.digest)
         try:
             stored.check(0, stored.nbytes)
         except BlockDamaged:
             del self._tensors[output.digest]
             raise
         return stored
+
+    def _stored(self, digest: bytes) -> Stored:
+        record, checksums = self._tensors[digest]
+        data, start = self._bytes(record)
+        offset, checked = record.bulk - start, digest in self._checked
+        return Stored(str(self.path), data, offset, record.bulk_size, checksums, start=start, checked=checked)
+
+    def check_ahead(self, until: Callable[[], bool]) -> None:
+        """Check tensors that will be asked for, for who has to wait until something. Damage is said when they are."""
+        for digest in self._tensors:
+            if until():
+                return
+            with suppress(BlockDamaged):
+                stored = self._stored(digest)
+                stored.check(0, stored.nbytes)
+                self._checked.add(digest)
 
     def _bytes(self, record: Record) -> tuple[Buffer, int]:
         """A record's bytes, and where in the file they begin: mapped at opening, or written since."""

@@ -43,8 +43,9 @@ class Stored:
         *,
         start: int = 0,
         file: tuple[int, int] | None = None,
+        checked: bool = False,
     ) -> None:
-        """Nothing is checked yet.
+        """Nothing is looked at yet.
 
         Args:
             path: The file.
@@ -54,13 +55,14 @@ class Stored:
             checksums: One CRC for each block of them.
             start: Where in the file `data` begins.
             file: What must still be at `path` when another process shall map it.
+            checked: Whether somebody has seen that they are right.
         """
         self._file = file
         self.path, self.offset, self.nbytes = path, offset, nbytes
         self._start = start
         self._data = data
         self._checksums = np.frombuffer(checksums, "<u4")
-        self._checked = bytearray(len(self._checksums))
+        self._checked = bytearray([checked]) * len(self._checksums)
 
     def check(self, start: int, stop: int) -> None:
         """Check the blocks that bytes [start, stop) touch, each once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
@@ -27,8 +27,8 @@ _Key: TypeAlias = tuple[str, bytes | None, bytes | None]
 
 
 @contextmanager
-def read_ahead(*paths: str) -> Iterator[Callable[[str], object]]:
-    """Have files read in the background, one after the other; what is given waits for one of them.
+def read_ahead(*paths: str) -> Iterator[Mapping[str, threading.Event]]:
+    """Have files read in the background, one after the other; each event says that one is in memory.
 
     Who touches a page of a mapping that is not there yet stops all of Python, and makes the disk seek. What cannot
     be opened or read is said by who needs it.
@@ -39,7 +39,7 @@ def read_ahead(*paths: str) -> Iterator[Callable[[str], object]]:
         with open(os.devnull, "wb", buffering=0) as nowhere:
             for path, ready in there.items():
                 # The system moves them: after each block that we read ourselves we would wait for Python.
-                with suppress(OSError), open(path, "rb", buffering=0, opener=_at_once) as file:
+                with suppress(OSError, ValueError), open(path, "rb", buffering=0, opener=_at_once) as file:
                     for start in range(0, _AHEAD // len(paths), _BLOCK):
                         if done.is_set() or not os.sendfile(nowhere.fileno(), file.fileno(), start, _BLOCK):
                             break
@@ -49,7 +49,7 @@ def read_ahead(*paths: str) -> Iterator[Callable[[str], object]]:
     sys.setswitchinterval(_SWITCH_SECONDS)
     thread.start()
     try:
-        yield lambda path: there[path].wait()
+        yield there
     finally:
         done.set()
         thread.join()

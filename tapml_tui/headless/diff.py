@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -59,7 +59,11 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     with ExitStack() as opened:
         there = opened.enter_context(read_ahead(path_a, path_b))
         opened.enter_context(_uncollected())
-        run_a, run_b = (opened.enter_context(_open(path, there)) for path in (path_a, path_b))
+        there[path_a].wait()
+        run_a = opened.enter_context(read_run(path_a))
+        run_a.check_ahead(there[path_b].is_set)
+        there[path_b].wait()
+        run_b = opened.enter_context(read_run(path_b))
         if run_a.base != run_b.base:
             raise CommandError(
                 "these are runs of different traces",
@@ -87,11 +91,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
-
-
-def _open(path: str, there: Callable[[str], object]) -> Run:
-    there(path)  # meanwhile the other one is read
-    return read_run(path)
 
 
 def compare_runs(run_a: Run, run_b: Run) -> list[dict[str, Any]]:

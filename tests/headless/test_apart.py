@@ -95,9 +95,9 @@ def test_reading_ahead_waits_for_nobody(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path / "nothing", tmp_path, Path("/dev/zero")):
         with read_ahead(str(path), __file__):
             pass
-    with read_ahead(str(tmp_path / "pipe"), str(tmp_path / "nothing"), __file__, __file__) as there:
-        for path in (__file__, str(tmp_path / "nothing"), str(tmp_path / "pipe")):
-            there(path)
+    with read_ahead(str(tmp_path / "pipe"), str(tmp_path / "nothing"), "no\0name", __file__, __file__) as there:
+        for path in (__file__, "no\0name", str(tmp_path / "nothing"), str(tmp_path / "pipe")):
+            assert there[path].wait(30)
 
 
 def test_reading_ahead_leaves_python_as_it_was() -> None:
@@ -106,3 +106,16 @@ def test_reading_ahead_leaves_python_as_it_was() -> None:
         assert sys.getswitchinterval() < before
         raise ZeroDivisionError
     assert sys.getswitchinterval() == before
+
+
+def test_what_was_checked_while_somebody_waited_is_refused_all_the_same_where_it_is_wrong(tmp_path: Path) -> None:
+    good, bad = np.ones(1000, np.float32), np.full(1000, 3, np.float32)
+    written(tmp_path / "b.run", (good, bad)).close()
+    spoilt = (tmp_path / "b.run").read_bytes().replace(bad.tobytes(), bad.tobytes()[:-1] + b"\0")
+    (tmp_path / "b.run").write_bytes(spoilt)
+    with read_run(tmp_path / "b.run") as run:
+        run.check_ahead(lambda: False)
+        outputs = [output for record in run.records() for output in record.outputs]
+        assert np.array_equal(run.array(outputs[0]), good)
+        with pytest.raises(TraceError, match="not what was written"):
+            run.array(outputs[1])
