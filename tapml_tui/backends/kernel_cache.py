@@ -62,15 +62,14 @@ class NoKernel:
     detail: str
 
 
-def versions(target: str, lower: str | None, allow: Collection[str], load: Collection[str] = ()) -> str:
+def versions(target: str, lower: str | None, allow: Collection[str], load: Collection[str]) -> str:
     """Everything besides the signature that a kernel depends on, as one string."""
     ours = hashlib.sha256()
     for file in sorted((Path(__file__).parent / "compiler").glob("*.py")):
         ours.update(file.read_bytes())
     theirs = [f"{name} {installed_version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "torch")]
-    converters = user_code.digest([lower] if lower else [])
-    operators = user_code.digest(load)
-    return "\n".join([target, *theirs, ours.hexdigest(), converters, *sorted(allow), *filter(None, [operators])])
+    users = [user_code.digest([lower] if lower else []), user_code.digest(load)]
+    return "\n".join([target, *theirs, ours.hexdigest(), *users, *sorted(allow)])
 
 
 def installed_version(name: str) -> str:

@@ -6,7 +6,6 @@ Weights are begun with before torch.export, which works on one core for seconds 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
@@ -27,7 +26,7 @@ _LARGE = 1 << 17  # bytes: hashing them takes longer than handing them over
 
 _CHUNK = 1 << 20  # elements: between two pieces torch.export has the interpreter, and does not give it back soon
 
-_SWITCH_SECONDS = 5e-4
+SWITCH_SECONDS = 5e-4
 """After which torch.export lets go of the interpreter, if it is asked. After Python's 5 ms for every call of the
 hundreds that are made here, it would be through before us."""
 
@@ -99,15 +98,12 @@ class Ahead:
         return sum(weight.nbytes for at, (weight, _, _) in self._weights.items() if at not in places)
 
     def __enter__(self) -> Self:
-        self._interval = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._interval, _SWITCH_SECONDS))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
-        sys.setswitchinterval(self._interval)
 
 
 def _place(tensor: torch.Tensor) -> _Place:

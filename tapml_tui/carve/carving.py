@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tapml_tui.carve.ahead import Ahead
+from tapml_tui.carve.ahead import SWITCH_SECONDS, Ahead
 from tapml_tui.carve.draft import Draft
 from tapml_tui.carve.errors import CarveError
 from tapml_tui.carve.export import cast_floats
@@ -26,6 +26,7 @@ from tapml_tui.carve.record import Recorder
 from tapml_tui.carve.sink import Sink
 from tapml_tui.carve.size import check_room, estimate, has_room
 from tapml_tui.carve.workload import Workload, WorkloadCase
+from tapml_tui.interpreter import giving_way
 from trace_format import TraceWriter
 from trace_format.model import Case, FromCase, InputKind, InputRef, OutputKind
 
@@ -123,7 +124,7 @@ def carve_workload(
         command=command, model_file=model_file, seed=workload.seed, module=workload.module, strict=strict, notes=()
     )
     begin = partial(TraceWriter, out, origin, max_bytes=max_size)
-    with Ahead(workload.module) as ahead, Draft(begin, ahead) as draft:
+    with giving_way(SWITCH_SECONDS), Ahead(workload.module) as ahead, Draft(begin, ahead) as draft:
         if include is None and weights is None and has_room(ahead.nbytes, out, max_size):
             draft.write_weights()
         wide = WideWeights() if floors else None

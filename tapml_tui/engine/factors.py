@@ -20,7 +20,7 @@ _Array: TypeAlias = npt.NDArray[Any]
 
 def is_known(call: Call, *, live: bool = False) -> bool:
     """Whether inputs tell anything of the output of such a call; `live`: inputs such as a fault may have made."""
-    return _name(call) in _OPERATORS or (live and _name(call) in _ON_STRANGE_INPUTS)
+    return _operator(call, live) is not None
 
 
 def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, live: bool = False) -> Known | None:
@@ -29,8 +29,7 @@ def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, 
     None for operators that are not named here, for a call with arguments that these do not take, where an input is
     not at hand, and where it would be too much.
     """
-    operators = _OPERATORS | _ON_STRANGE_INPUTS if live else _OPERATORS
-    operator, unit = operators.get(_name(call)), precision(reference.dtype)
+    operator, unit = _operator(call, live), precision(reference.dtype)
     if operator is None or unit is None or reference.dtype.kind == "c":
         return None
     taken = [a.index for a in (*call.args, *(a for _, a in call.kwargs)) if isinstance(a, UnitInput)]
@@ -50,9 +49,10 @@ def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, 
     return known if fits else None
 
 
-def _name(call: Call) -> str:
-    """The operator without namespace and overload."""
-    return (*call.op.split(".", 2), "", "")[1]
+def _operator(call: Call, live: bool) -> Callable[..., Known | None] | None:
+    """By its name, without namespace and overload."""
+    name = (*call.op.split(".", 2), "", "")[1]
+    return _OPERATORS.get(name) or (_ON_STRANGE_INPUTS.get(name) if live else None)
 
 
 # A trace may call an operator with anything.
@@ -153,27 +153,27 @@ def _softmax(unit: Precision, x: Any, dim: Any, _: Any = None) -> Known | None:
     return normalisation.softmax(x, dim, unit)
 
 
-def _mean(unit: Precision, x: Any, dims: Any = None, keep: Any = False, dtype: Any = None) -> Known | None:
-    summed = _sum(unit, x, dims, keep, dtype)
-    if summed is None or summed.truth is None or not summed.truth.size:
+def _mean(unit: Precision, x: Any, dim: Any = None, keepdim: Any = False, dtype: Any = None) -> Known | None:
+    summed = _sum(unit, x, dim, keepdim, dtype)
+    if summed is None or summed.truth is None:
         return None
     terms = x.size / summed.truth.size
     return Known(summed.straying / terms, summed.truth / terms)
 
 
-def _sum(unit: Precision, x: Any, dims: Any = None, keep: Any = False, dtype: Any = None) -> Known | None:
+def _sum(unit: Precision, x: Any, dim: Any = None, keepdim: Any = False, dtype: Any = None) -> Known | None:
     if not _tensors(x) or not x.size or dtype is not None:
         return None
-    given = (dims,) if isinstance(dims, int) else dims or tuple(range(x.ndim))
-    if not isinstance(given, tuple) or not all(isinstance(dim, int) and -x.ndim <= dim < x.ndim for dim in given):
+    given = (dim,) if isinstance(dim, int) else dim or tuple(range(x.ndim))
+    if not isinstance(given, tuple) or not all(isinstance(one, int) and -x.ndim <= one < x.ndim for one in given):
         return None
-    over = sorted({dim % x.ndim for dim in given})
-    left = [size for dim, size in enumerate(x.shape) if dim not in over]
+    over = sorted({one % x.ndim for one in given})
+    left = [size for at, size in enumerate(x.shape) if at not in over]
     rows = np.moveaxis(x, over, range(-len(over), 0)).reshape(math.prod(left), -1)
     found = sums.known(rows, np.ones((1, rows.shape[-1]), x.dtype), unit)
     if found is None or found.truth is None:
         return None
-    shape = [1 if dim in over else size for dim, size in enumerate(x.shape)] if keep is True else left
+    shape = [1 if at in over else size for at, size in enumerate(x.shape)] if keepdim is True else left
     return Known(found.straying.reshape(shape), found.truth.reshape(shape))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tapml_tui.compare.distances import max_abs
+from tapml_tui.interpreter import giving_way
 from trace_format import Run, RunOutput, RunRecord
 from trace_format.value_codec import value_bytes
 
@@ -45,15 +45,14 @@ def read_ahead(*paths: str) -> Iterator[Mapping[str, threading.Event]]:
                             break
                 ready.set()
 
-    thread, interval = threading.Thread(target=read), sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    thread.start()
-    try:
-        yield there
-    finally:
-        done.set()
-        thread.join()
-        sys.setswitchinterval(interval)
+    thread = threading.Thread(target=read)
+    with giving_way(_SWITCH_SECONDS):
+        thread.start()
+        try:
+            yield there
+        finally:
+            done.set()
+            thread.join()
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from tapml_tui.headless import strict_json
 from tapml_tui.headless.apart import distances, read_ahead
 from tapml_tui.headless.exits import CommandError, Exit
+from tapml_tui.interpreter import uncollected
 from trace_format import Run, RunRecord, read_run
 from trace_format.text import printable
 
@@ -58,7 +58,7 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     """
     with ExitStack() as opened:
         there = opened.enter_context(read_ahead(path_a, path_b))
-        opened.enter_context(_uncollected())
+        opened.enter_context(uncollected())
         there[path_a].wait()
         run_a = opened.enter_context(read_run(path_a))
         run_a.check_ahead(there[path_b].is_set)
@@ -79,18 +79,6 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     else:
         print("\n".join(_lines(changes, counts)))
     return Exit.OK if counts[Change.EQUAL.value] and set(counts) == {Change.EQUAL.value} else Exit.FAILED
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Records hold no cycles: to look for some among ever more of them finds nothing."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def compare_runs(run_a: Run, run_b: Run) -> list[dict[str, Any]]:

@@ -88,3 +88,11 @@ def test_what_is_missing_is_named(folder: Path) -> None:
     done = run(folder, "check", "m.trace", "--load", "nowhere.py")
     assert done.returncode == 2
     assert "there is no file nowhere.py" in done.stderr
+
+
+def test_the_compiler_knows_it_too_and_only_says_that_tvm_does_not(folder: Path) -> None:
+    run(folder, "check", "m.trace", "--allow-ops", "tapml_user", "--load", "model.py", "--json", "r.json")
+    (node,) = [n for n in json.loads((folder / "r.json").read_text())["nodes"] if n["id"] == NODE]
+    assert node["status"] == "unsupported"
+    assert "squash" in node["reason"]
+    assert "--load" not in node["reason"]
