@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,8 @@ NODE = "/tapml_user.squash.default#0"
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tapml_tui", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+    own = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}  # no answer of another run is in it
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False, env=own)
 
 
 @pytest.fixture(scope="module")
