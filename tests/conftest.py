@@ -23,9 +23,9 @@ settings.register_profile("soak", max_examples=2000, **_COMMON)  # type: ignore[
 settings.load_profile("soak" if sampling.SOAK else "quick")
 
 
-def pytest_report_header() -> str:
-    """The seed, so that a failing random sample can be repeated."""
-    return f"sample: {'full (soak)' if sampling.SOAK else 'fresh'}, TAPML_SEED={sampling.SEED}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seed, so that a failing random sample can be repeated. `-q` would leave it out of the header."""
+    terminalreporter.write_line(f"sample: {'full (soak)' if sampling.SOAK else 'fresh'}, TAPML_SEED={sampling.SEED}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

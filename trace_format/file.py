@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-import zlib
 from pathlib import Path
 
+from trace_format.checksum import crc32
 from trace_format.codec import Head, decode_head
 from trace_format.errors import (
     CannotOpen,
@@ -191,7 +191,7 @@ class TraceFile:
         copied = bytearray() if record.body_size <= self._room else None
         for at in range(record.body, end, _CHUNK):
             piece = self._unmapped[at : min(at + _CHUNK, end)]
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
             if copied is not None:
                 copied += piece
         check_body(self._unmapped, record, crc)

@@ -246,9 +246,7 @@ class Trace:
         """Where the bytes are, checked, for another process to map; None if there are none."""
         if value.tensor is None:
             return None
-        stored, _ = self._stored(value)
-        stored.check(0, stored.nbytes)
-        return stored.block
+        return self._stored(value)[0].block()
 
     def check_unchanged(self) -> None:
         """See that what is open is still the file of that name, and whole.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from enum import IntEnum
 from mmap import mmap
 from typing import NamedTuple, Protocol, TypeAlias
 
 from trace_format import limits
+from trace_format.checksum import crc32
 from trace_format.errors import LimitExceeded, RecordDamaged, Truncated
 
 MAJOR = 1
@@ -94,13 +94,13 @@ def layout(offset: int, opcode: int, bulk_size: int, body_size: int) -> Record:
 def header_bytes(record: Record) -> bytes:
     """The header of a record. Its CRC is seeded with the offset: a copy of it elsewhere is no record."""
     head = _CHECKED_PART.pack(MARKER, record.opcode, record.bulk_size, record.body_size)
-    return head + CRC.pack(zlib.crc32(head, record.offset & 0xFFFFFFFF))
+    return head + CRC.pack(crc32(head, record.offset & 0xFFFFFFFF))
 
 
 def tail_bytes(record: Record, header: bytes, body: Buffer) -> bytes:
     """CRC of the body, seeded with that of the header, and padding."""
     padding = record.end - record.body - record.body_size - CRC.size
-    return CRC.pack(zlib.crc32(body, int.from_bytes(header[CHECKED:], "little"))) + bytes(padding)
+    return CRC.pack(crc32(body, int.from_bytes(header[CHECKED:], "little"))) + bytes(padding)
 
 
 def pack_record(offset: int, opcode: int, body: bytes) -> bytes:
@@ -136,7 +136,7 @@ def read_header(data: Sliced, offset: int, size: int) -> Record:
         raise Truncated("the file ends where a record should begin", offset)
     raw = bytes(data[offset : offset + HEADER.size])
     marker, opcode, bulk_size, body_size, crc = HEADER.unpack(raw)
-    if marker != MARKER or zlib.crc32(raw[:CHECKED], offset & 0xFFFFFFFF) != crc:
+    if marker != MARKER or crc32(raw[:CHECKED], offset & 0xFFFFFFFF) != crc:
         raise RecordDamaged("no intact record header", offset)
     if bulk_size > limits.MAX_TENSOR_BYTES:
         raise LimitExceeded(
@@ -165,7 +165,7 @@ def read_body(data: Sliced, record: Record) -> bytes:
         RecordDamaged: If the CRC does not match.
     """
     body = bytes(data[record.body : record.body + record.body_size])
-    check_body(data, record, zlib.crc32(body, body_seed(data, record)))
+    check_body(data, record, crc32(body, body_seed(data, record)))
     return body
 
 
@@ -197,7 +197,7 @@ def op_name(opcode: int) -> str:
 def trailer_bytes(summary: int) -> bytes:
     """The end of a complete trace: where its summary is, and the magic once more."""
     raw = summary.to_bytes(8, "little")
-    return TRAILER.pack(summary, zlib.crc32(raw), 0, MAGIC)
+    return TRAILER.pack(summary, crc32(raw), 0, MAGIC)
 
 
 def read_trailer(data: Buffer, size: int) -> int | None:
@@ -206,4 +206,4 @@ def read_trailer(data: Buffer, size: int) -> int | None:
         return None
     raw = bytes(data[size - TRAILER.size : size])
     summary, crc, _, magic = TRAILER.unpack(raw)
-    return int(summary) if magic == MAGIC and zlib.crc32(raw[:8]) == crc else None
+    return int(summary) if magic == MAGIC and crc32(raw[:8]) == crc else None

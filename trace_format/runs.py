@@ -10,17 +10,17 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy.typing as npt
 
 from trace_format import codec
-from trace_format.codec import Head
-from trace_format.dtypes import item_size
+from trace_format.codec import Head, element_count
 from trace_format.errors import (
     BlockDamaged,
     CannotOpen,
@@ -38,6 +38,7 @@ from trace_format.file import TraceFile
 from trace_format.model import Block, Provenance, RunOutput, RunRecord
 from trace_format.output import FULL, Output
 from trace_format.records import (
+    HEADER,
     MAGIC,
     MINOR,
     Buffer,
@@ -55,7 +56,17 @@ from trace_format.storage import Stored, check_size
 from trace_format.tensors import plain_bytes, write_tensor
 from trace_format.text import printable
 
+T = TypeVar("T")
+
 _WORTH_A_MAP = 1 << 20  # bytes
+
+Arrive: TypeAlias = Callable[[int], int]
+"""Waits until a file is in memory up to an offset; returns how far it is."""
+
+
+def _at_hand(end: int) -> int:
+    """Nobody has it read in the background: the system does when bytes are touched."""
+    return sys.maxsize
 
 
 def open_run(path: str | os.PathLike[str], base_content_id: str, *, create: bool = True) -> Run:
@@ -86,13 +97,17 @@ def open_run(path: str | os.PathLike[str], base_content_id: str, *, create: bool
         raise
 
 
-def read_run(path: str | os.PathLike[str]) -> Run:
+def read_run(path: str | os.PathLike[str], arrive: Arrive = _at_hand) -> Run:
     """Open a run for reading, as far as it is whole now. A context manager.
+
+    Args:
+        path: The file.
+        arrive: Asked before bytes are touched, for who has the file read in the background.
 
     Raises:
         TraceError: If it cannot be opened, or is no run.
     """
-    return Run(path, None)
+    return Run(path, None, arrive)
 
 
 def _lock(descriptor: int, path: str | os.PathLike[str]) -> None:
@@ -130,18 +145,19 @@ class _Kept(NamedTuple):
 class Run:
     """An open run: records by key, the last one of a key counts. Use from one thread."""
 
-    def __init__(self, path: str | os.PathLike[str], descriptor: int | None) -> None:
+    def __init__(self, path: str | os.PathLike[str], descriptor: int | None, arrive: Arrive = _at_hand) -> None:
         """See `open_run` and `read_run`; `descriptor` is that of a locked file, or None to read only."""
+        arrive(len(MAGIC) + HEADER.size)
         self._descriptor = descriptor
         self._records: dict[str, RunRecord] = {}
         self._tensors: dict[bytes, _Kept] = {}
-        self._checked: set[bytes] = set()  # by `check_ahead`
+        self._checked: dict[bytes, Stored] = {}  # by `check_ahead`
         self.damage: list[str] = []
         self._file = TraceFile(path)
         try:
             if self._file.head.kind != "run" or self._file.head.base is None:
                 raise NotATrace(f"{printable(str(path))} is a trace and no run")
-            end = self._load()
+            end = self._load(arrive)
             if descriptor is not None:
                 os.ftruncate(descriptor, end)
                 os.lseek(descriptor, end, os.SEEK_SET)
@@ -150,10 +166,13 @@ class Run:
             raise
         self._output = None if descriptor is None else Output(descriptor, end)
 
-    def _load(self) -> int:
+    def _load(self, arrive: Arrive) -> int:
         """Read all records; returns where the last whole one ends."""
         end = self._file.header_end
+        there = arrive(end + HEADER.size)
         for record in walk(self._file.data, end, self._file.size, self._complain):
+            if record.end + HEADER.size > there:  # its body is behind its bytes, the next header behind its body
+                there = arrive(record.end + HEADER.size)
             try:
                 body = read_body(self._file.data, record)
                 if record.opcode == Op.RESULT:
@@ -248,7 +267,7 @@ class Run:
             TensorMissing: If they were not kept.
             BlockDamaged: If they are not what was written. They may be appended again.
         """
-        return self._find(output).block
+        return self._take(output, Stored.block)
 
     def array(self, output: RunOutput) -> npt.NDArray[Any]:
         """The tensor of an output, read-only.
@@ -256,37 +275,33 @@ class Run:
         Raises:
             TensorMissing, BlockDamaged: As `block`.
         """
-        stored = self._find(output)
-        count = stored.nbytes // item_size(output.dtype)
-        return stored.elements(output.dtype, 0, count).reshape(output.shape)
+        count = element_count(output.shape)
+        return self._take(output, lambda stored: stored.elements(output.dtype, 0, count)).reshape(output.shape)
 
-    def _find(self, output: RunOutput) -> Stored:
-        if output.digest is None or output.digest not in self._tensors:
+    def _take(self, output: RunOutput, take: Callable[[Stored], T]) -> T:
+        digest = output.digest
+        if digest is None or digest not in self._tensors:
             raise TensorMissing("the bytes of this output were not kept")
-        check_size(output.dtype, output.shape, self._tensors[output.digest].record.bulk_size)
-        stored = self._stored(output.digest)
+        check_size(output.dtype, output.shape, self._tensors[digest].record.bulk_size)
         try:
-            stored.check(0, stored.nbytes)
+            return take(self._checked.get(digest) or self._stored(digest))
         except BlockDamaged:
-            del self._tensors[output.digest]
+            del self._tensors[digest]
             raise
-        return stored
 
     def _stored(self, digest: bytes) -> Stored:
         record, checksums = self._tensors[digest]
         data, start = self._bytes(record)
-        offset, checked = record.bulk - start, digest in self._checked
-        return Stored(str(self.path), data, offset, record.bulk_size, checksums, start=start, checked=checked)
+        return Stored(str(self.path), data, record.bulk - start, record.bulk_size, checksums, start=start)
 
-    def check_ahead(self, until: Callable[[], bool]) -> None:
-        """Check tensors that will be asked for, for who has to wait until something. Damage is said when they are."""
-        for digest in self._tensors:
-            if until():
-                return
+    def check_ahead(self) -> Iterator[None]:
+        """Check one tensor after the other, for who has to wait for something else. Damage is said when it is met."""
+        for digest in list(self._tensors):
+            stored = self._stored(digest)
             with suppress(BlockDamaged):
-                stored = self._stored(digest)
                 stored.check(0, stored.nbytes)
-                self._checked.add(digest)
+                self._checked[digest] = stored
+            yield
 
     def _bytes(self, record: Record) -> tuple[Buffer, int]:
         """A record's bytes, and where in the file they begin: mapped at opening, or written since."""

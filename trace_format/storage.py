@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_format import limits
+from trace_format.checksum import crc32
 from trace_format.codec import Weight, Weights, decode_weights, element_count
 from trace_format.dtypes import item_size, numpy_dtype
 from trace_format.errors import (
@@ -43,7 +43,6 @@ class Stored:
         *,
         start: int = 0,
         file: tuple[int, int] | None = None,
-        checked: bool = False,
     ) -> None:
         """Nothing is looked at yet.
 
@@ -55,14 +54,13 @@ class Stored:
             checksums: One CRC for each block of them.
             start: Where in the file `data` begins.
             file: What must still be at `path` when another process shall map it.
-            checked: Whether somebody has seen that they are right.
         """
         self._file = file
         self.path, self.offset, self.nbytes = path, offset, nbytes
         self._start = start
         self._data = data
         self._checksums = np.frombuffer(checksums, "<u4")
-        self._checked = bytearray([checked]) * len(self._checksums)
+        self._checked = bytearray(len(self._checksums))
 
     def check(self, start: int, stop: int) -> None:
         """Check the blocks that bytes [start, stop) touch, each once.
@@ -81,7 +79,7 @@ class Stored:
         first = block * limits.BLOCK
         last = min(first + limits.BLOCK, self.nbytes)
         with memoryview(self._data) as whole, whole[self.offset + first : self.offset + last] as view:
-            right = zlib.crc32(view) == self._checksums[block]
+            right = crc32(view) == self._checksums[block]
         if not right:
             raise BlockDamaged(
                 f"bytes {first} to {last} of a tensor are not what was written", self._start + self.offset + first
@@ -107,13 +105,14 @@ class Stored:
         self.check(0, self.nbytes)
         return self.view()
 
-    @property
     def block(self) -> Block:
-        """For another process to map.
+        """Where they are, checked, for another process to map.
 
         Raises:
-            FileChanged: If it would find another file there.
+            BlockDamaged: If they are not what was written.
+            FileChanged: If another process would find another file there.
         """
+        self.check(0, self.nbytes)
         if self._file is not None:
             check_at(self.path, self._file)
         return Block(self.path, self._start + self.offset, self.nbytes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_format import limits
+from trace_format.checksum import crc32
 from trace_format.output import Output
 from trace_format.records import Buffer, Record, header_bytes, tail_bytes
 
@@ -87,7 +87,7 @@ def write_tensor(
     else:
         computed = bytearray()
         for block in blocks(view):
-            computed += zlib.crc32(block).to_bytes(4, "little")
+            computed += crc32(block).to_bytes(4, "little")
             output.write(block)
         body = digest() + bytes(computed)
     output.write(body + tail_bytes(record, header, body))
@@ -96,4 +96,4 @@ def write_tensor(
 
 def checksums(view: memoryview) -> bytes:
     """CRC-32 of every block, little-endian."""
-    return b"".join(zlib.crc32(block).to_bytes(4, "little") for block in blocks(view))
+    return b"".join(crc32(block).to_bytes(4, "little") for block in blocks(view))

@@ -20,6 +20,8 @@ def printable(text: str, limit: int = 200) -> str:
         text: Any string.
         limit: Longest result, in characters, not counting what the cut says.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable():  # nearly all
+        return text
     parts: list[str] = []
     length = 0
     for position, character in enumerate(text):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from trace_format import codec, limits
+from trace_format.checksum import crc32
 from trace_format.codec import GraphHead, Head, StoredNode, Summary, Weight, Weights
 from trace_format.contents import Contents, Footer
 from trace_format.dtypes import item_size
@@ -369,7 +369,7 @@ class TraceWriter:
 
 def _likeness(view: memoryview) -> tuple[int, int]:
     """Equal for equal tensors, and known at once: where it is new, nothing needs to wait for the SHA-256."""
-    return len(view), zlib.crc32(view[:_LIKENESS_BYTES])
+    return len(view), crc32(view[:_LIKENESS_BYTES])
 
 
 def _same_folder(one: Path, other: Path) -> bool:

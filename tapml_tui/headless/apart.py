@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 import numpy as np
 
 from tapml_tui.compare.distances import max_abs
-from tapml_tui.interpreter import giving_way
 from trace_format import Run, RunOutput, RunRecord
 from trace_format.value_codec import value_bytes
 
-_BLOCK = 1 << 26
-_AHEAD = 1 << 30  # bytes: what is read too far ahead is forgotten by the system before it is needed
 _THREADS = 2  # checksums and subtractions of what is large leave Python to others meanwhile; more wait for each other
-_SWITCH_SECONDS = 2e-4  # after which Python lets the thread that reads go on to the next file: the disk waits for it
 _LARGE = 1 << 20  # bytes: below it, two threads would wait for each other's Python
 
 Pair: TypeAlias = tuple[RunRecord, RunRecord]
 _Key: TypeAlias = tuple[str, bytes | None, bytes | None]
-
-
-@contextmanager
-def read_ahead(*paths: str) -> Iterator[Mapping[str, threading.Event]]:
-    """Have files read in the background, one after the other; each event says that one is in memory.
-
-    Who touches a page of a mapping that is not there yet stops all of Python, and makes the disk seek. What cannot
-    be opened or read is said by who needs it.
-    """
-    done, there = threading.Event(), {path: threading.Event() for path in paths}
-
-    def read() -> None:
-        with open(os.devnull, "wb", buffering=0) as nowhere:
-            for path, ready in there.items():
-                # The system moves them: after each block that we read ourselves we would wait for Python.
-                with suppress(OSError, ValueError), open(path, "rb", buffering=0, opener=_at_once) as file:
-                    for start in range(0, _AHEAD // len(paths), _BLOCK):
-                        if done.is_set() or not os.sendfile(nowhere.fileno(), file.fileno(), start, _BLOCK):
-                            break
-                ready.set()
-
-    thread = threading.Thread(target=read)
-    with giving_way(_SWITCH_SECONDS):
-        thread.start()
-        try:
-            yield there
-        finally:
-            done.set()
-            thread.join()
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Without waiting for somebody to write, should it be a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[float | None]:

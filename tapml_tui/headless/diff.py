@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from tapml_tui.headless import strict_json
-from tapml_tui.headless.apart import distances, read_ahead
+from tapml_tui.headless.apart import distances
 from tapml_tui.headless.exits import CommandError, Exit
+from tapml_tui.headless.read_ahead import read_ahead
 from tapml_tui.interpreter import uncollected
 from trace_format import Run, RunRecord, read_run
 from trace_format.text import printable
@@ -30,14 +32,8 @@ class Change(StrEnum):
     ONLY_B = "only in B"
 
 
-class Place(NamedTuple):
-    """What is compared."""
-
-    case: str
-    node: str
-    backend: str
-    kernel: str
-
+Place: TypeAlias = tuple[str, str, str, str]
+_place: Callable[[RunRecord], Place] = attrgetter("case", "node", "backend", "kernel")
 
 _WORST_FIRST = (Change.VALUES, Change.STATUS, Change.INHERITED, Change.ONLY_A, Change.ONLY_B, Change.EQUAL)
 _OTHER = (Change.VALUES, Change.INHERITED)
@@ -57,13 +53,11 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
         CommandError: If they are runs of different traces.
     """
     with ExitStack() as opened:
-        there = opened.enter_context(read_ahead(path_a, path_b))
+        a, b = opened.enter_context(read_ahead(path_a, path_b))
         opened.enter_context(uncollected())
-        there[path_a].wait()
-        run_a = opened.enter_context(read_run(path_a))
-        run_a.check_ahead(there[path_b].is_set)
-        there[path_b].wait()
-        run_b = opened.enter_context(read_run(path_b))
+        run_a = opened.enter_context(read_run(path_a, a.wait))
+        checking = run_a.check_ahead()
+        run_b = opened.enter_context(read_run(path_b, lambda end: b.wait(end, checking)))
         if run_a.base != run_b.base:
             raise CommandError(
                 "these are runs of different traces",
@@ -93,22 +87,24 @@ def compare_runs(run_a: Run, run_b: Run) -> list[dict[str, Any]]:
     far = distances(run_a, run_b, [(a, b) if a and b and change in _OTHER else None for change, a, b in found])
     return [
         {
-            "node": place.node,
-            "case": place.case,
-            "backend": place.backend,
-            "kernel": place.kernel or None,
+            "node": node,
+            "case": case,
+            "backend": backend,
+            "kernel": kernel or None,
             "change": change.value,
             "status": [record.status if record else None for record in (a, b)],
             "reason": [record.reason if record else None for record in (a, b)],
             "max_abs": distance,
         }
-        for place, (change, a, b), distance in zip(places, found, far, strict=True)
+        for (case, node, backend, kernel), (change, a, b), distance in zip(places, found, far, strict=True)
     ]
 
 
 def _compared(a: Records, b: Records) -> Found:
     """What two runs say of one place."""
     found = [_pair(Change.VALUES, a[inputs], b[inputs]) for inputs in a if inputs in b]
+    if len(found) == 1 == len(a) == len(b):  # nearly all
+        return found[0]
     only_a = [record for inputs, record in a.items() if inputs not in b]
     only_b = [record for inputs, record in b.items() if inputs not in a]
     if only_a and only_b:
@@ -122,8 +118,7 @@ def _places(run: Run) -> dict[Place, Records]:
     """The records of a run by place."""
     places: dict[Place, Records] = {}
     for record in run.records():
-        place = Place(record.case, record.node, record.backend, record.kernel)
-        places.setdefault(place, {})[tuple(record.inputs)] = record
+        places.setdefault(_place(record), {})[record.inputs] = record
     return places
 
 
@@ -138,8 +133,11 @@ def _lines(changes: list[dict[str, Any]], counts: Counter[str]) -> Iterator[str]
     yield ", ".join(f"{counts[change.value]} {change.value}" for change in Change if counts[change.value]) or (
         "nothing to compare: both runs are empty"
     )
-    for change in (Change.VALUES, Change.STATUS, Change.INHERITED, Change.ONLY_A, Change.ONLY_B):
-        listed = [one for one in changes if one["change"] == change.value]
+    of: dict[str, list[dict[str, Any]]] = {}
+    for one in changes:
+        of.setdefault(one["change"], []).append(one)
+    for change in _WORST_FIRST[:-1]:
+        listed = of.get(change.value, [])
         if listed:
             yield f"\n{change.value}"
         for one in listed[:LISTED]:

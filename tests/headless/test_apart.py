@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 
 from tapml_tui.compare.distances import max_abs
-from tapml_tui.headless.apart import distances, read_ahead
+from tapml_tui.headless.apart import distances
 from tests.sampling import count, rng
 from trace_format import Run, RunRecord, TraceError, open_run, read_run
 from trace_format.model import RunOutput
@@ -90,31 +88,13 @@ def test_bytes_that_are_not_what_was_written_are_refused(tmp_path: Path) -> None
             distances(run_a, run_b, [(a, b)])
 
 
-def test_reading_ahead_waits_for_nobody(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path / "nothing", tmp_path, Path("/dev/zero")):
-        with read_ahead(str(path), __file__):
-            pass
-    with read_ahead(str(tmp_path / "pipe"), str(tmp_path / "nothing"), "no\0name", __file__, __file__) as there:
-        for path in (__file__, "no\0name", str(tmp_path / "nothing"), str(tmp_path / "pipe")):
-            assert there[path].wait(30)
-
-
-def test_reading_ahead_leaves_python_as_it_was() -> None:
-    before = sys.getswitchinterval()
-    with pytest.raises(ZeroDivisionError), read_ahead(__file__):
-        assert sys.getswitchinterval() < before
-        raise ZeroDivisionError
-    assert sys.getswitchinterval() == before
-
-
 def test_what_was_checked_while_somebody_waited_is_refused_all_the_same_where_it_is_wrong(tmp_path: Path) -> None:
     good, bad = np.ones(1000, np.float32), np.full(1000, 3, np.float32)
     written(tmp_path / "b.run", (good, bad)).close()
     spoilt = (tmp_path / "b.run").read_bytes().replace(bad.tobytes(), bad.tobytes()[:-1] + b"\0")
     (tmp_path / "b.run").write_bytes(spoilt)
     with read_run(tmp_path / "b.run") as run:
-        run.check_ahead(lambda: False)
+        assert len(list(run.check_ahead())) == 2
         outputs = [output for record in run.records() for output in record.outputs]
         assert np.array_equal(run.array(outputs[0]), good)
         with pytest.raises(TraceError, match="not what was written"):

@@ -110,6 +110,24 @@ def test_cut_at_every_byte_it_keeps_what_was_whole_and_goes_on(tmp_path: Path) -
             assert run.array(run.records()[-1].outputs[0]) == cut
 
 
+@pytest.mark.parametrize("step", [1, 7, 64, 4096])
+def test_nothing_is_touched_before_it_has_arrived(tmp_path: Path, step: int) -> None:
+    written = small_run(tmp_path / "r")
+    whole, end = (tmp_path / "r").read_bytes(), 0
+    (tmp_path / "coming").write_bytes(bytes(len(whole)))
+
+    def arrive(needed: int) -> int:
+        nonlocal end
+        end = max(end, -(-needed // step) * step)
+        with (tmp_path / "coming").open("r+b") as file:
+            file.write(whole[:end])
+        return end
+
+    arrive(records_of(whole)[0].end)
+    with read_run(tmp_path / "coming", arrive) as run:
+        assert list(run.records()) == written and run.damage == []
+
+
 def test_one_appends_at_a_time_and_anyone_reads(tmp_path: Path) -> None:
     small_run(tmp_path / "r")
     with open_run(tmp_path / "r", BASE):
