@@ -18,6 +18,12 @@ def origins_of(options: Sequence[TargetOptions]) -> dict[str, Origin]:
     """What an exported test is told of each target, by its id."""
 
     def origin(one: TargetOptions) -> Origin:
-        return Origin(one.target, one.device or "", os.path.abspath(one.lower) if one.lower else "")
+        return Origin(
+            one.target,
+            one.device or "",
+            os.path.abspath(one.lower) if one.lower else "",
+            tuple(map(os.path.abspath, one.load)),
+            one.allow_ops,
+        )
 
     return {id: origin(one) for id, one in zip(target_ids(options), options, strict=True)}

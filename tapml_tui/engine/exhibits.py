@@ -27,6 +27,8 @@ class Origin:
     target: str = "llvm"
     device: str = ""
     lower: str = ""
+    load: tuple[str, ...] = ()
+    allow_ops: tuple[str, ...] = ()
 
 
 def exhibit_of(executor: Executor, view: View, node: int, origin: Origin) -> Exhibit:
@@ -85,6 +87,8 @@ def exhibit_of(executor: Executor, view: View, node: int, origin: Origin) -> Exh
         target=origin.target,
         device=origin.device,
         lower=origin.lower,
+        load=origin.load,
+        allow_ops=origin.allow_ops,
         choice=None if choice is None else (binding.outputs.index(choice.output), choice.values, choice.dim),
         nan_too=live,
         reason=reason,

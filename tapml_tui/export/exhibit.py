@@ -44,6 +44,8 @@ class Exhibit:
         target: TVM target.
         device: Runtime of the device, "" where it follows from the target.
         lower: The user's FILE.py of converters, "" if there is none.
+        load: The user's FILE.pys that register operators.
+        allow_ops: Operators outside of aten and prims that the user allows: names or namespaces.
         choice: (output, input, dim): this output says where in that input something lies.
         nan_too: Whether a NaN in both is fine, because the inputs were wrong already.
         reason: What is wrong, as the screen says it; "" if it passed.
@@ -61,6 +63,8 @@ class Exhibit:
     target: str
     device: str = ""
     lower: str = ""
+    load: tuple[str, ...] = ()
+    allow_ops: tuple[str, ...] = ()
     choice: tuple[int, int, int | None] | None = None
     nan_too: bool = False
     reason: str = ""

@@ -10,6 +10,7 @@ TVM_RPC      HOST:PORT of an RPC server (python -m tvm.exec.rpc_server); then th
 TVM_TRACKER  HOST:PORT of an RPC tracker
 TVM_KEY      what to ask the server or tracker for
 LOWER        FILE.py with `lower(op)`, that converts the operator in place of TVM's importer
+LOAD         FILE.py that registers the operator with PyTorch, where it is none of PyTorch's own
 SAVE         FOLDER: what the kernel gave is written there, as .npy
 """
 
@@ -19,6 +20,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -100,10 +102,14 @@ def converted() -> Any:
     import torch
     from tvm.relax.frontend.torch import from_exported_program
 
+    for file in [os.environ["LOAD"]] if os.environ.get("LOAD") else CASE["load"]:
+        executed(file)
+    namespace, name, overload = CASE["op"].split(".")
+    operator = getattr(getattr(getattr(torch.ops, namespace), name), overload)
+    assert isinstance(operator, torch._ops.OpOverload), f"{CASE['op']} is no operator"
+
     class Operator(torch.nn.Module):  # type: ignore[misc]
         def forward(self, *tensors: Any) -> Any:
-            namespace, name, overload = CASE["op"].split(".")
-            operator = getattr(getattr(getattr(torch.ops, namespace), name), overload)
             kwargs = {key: argument(torch, value, tensors) for key, value in CASE["kwargs"]}
             given = operator(*(argument(torch, value, tensors) for value in CASE["args"]), **kwargs)
             given = given if isinstance(given, tuple | list) else (given,)
@@ -141,12 +147,18 @@ def argument(torch: Any, value: Any, tensors: Any) -> Any:
 
 def user_builder(file: str) -> Any:
     """What the user's file has for this operator, or None."""
-    spec = importlib.util.spec_from_file_location("user_lowering", file)
+    return executed(file).lower(CASE["op"])
+
+
+def executed(file: str) -> Any:
+    """A file of the user's, as a module; it may import what lies beside it."""
+    sys.path.insert(0, str(Path(file).parent))
+    spec = importlib.util.spec_from_file_location(f"user_{Path(file).stem}", file)
     assert spec is not None, f"{file} is no Python file"
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.lower(CASE["op"])
+    return module
 
 
 def built(builder: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pprint
 import re
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedCon
 from tapml_tui.export.exhibit import CannotExport, Exhibit
 from trace_format.text import printable
 
-_NAME = re.compile(r"(aten|prims)\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
+_NAME = re.compile(r"([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)\.[A-Za-z0-9_]+")
+_OURS = frozenset({"aten", "prims"})
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _PATH_LIKE = re.compile(r"file|path|dir|url|uri", re.IGNORECASE)
 _READABLE = 64  # elements
@@ -98,7 +100,7 @@ def _case(exhibit: Exhibit) -> dict[str, Any]:
     if len(exhibit.unit.calls) != 1:
         raise CannotExport("a fused unit cannot be exported yet")
     (call,) = exhibit.unit.calls
-    _refuse_dangerous(call)
+    _refuse_dangerous(call, exhibit.allow_ops)
     choice = dict(zip(("output", "values", "dim"), exhibit.choice, strict=True)) if exhibit.choice else None
     return {
         "node": printable(exhibit.node, 2000),
@@ -122,14 +124,18 @@ def _case(exhibit: Exhibit) -> dict[str, Any]:
         "target": exhibit.target,
         "device": exhibit.device,
         "lower": exhibit.lower,
+        "load": list(exhibit.load),
         "said": printable(f" ({exhibit.diagnosis})", 2000) if exhibit.diagnosis else "",
     }
 
 
-def _refuse_dangerous(call: Call) -> None:
-    """A trace is somebody else's file; what it calls must be an operator on tensors, and nothing else."""
-    if not _NAME.fullmatch(call.op) or _PATH_LIKE.search(call.op):
-        raise CannotExport(f"{printable(call.op, 60)} is not called out of a test: only aten and prims on tensors are")
+def _refuse_dangerous(call: Call, allow: Collection[str]) -> None:
+    """A trace is somebody else's file; what it calls must be an operator on tensors, or one that the user allowed."""
+    match = _NAME.fullmatch(call.op)
+    if match is None or (match[1] in _OURS and _PATH_LIKE.search(call.op)):
+        raise CannotExport(f"{printable(call.op, 60)} is not called out of a test: only operators on tensors are")
+    if match[1] not in _OURS and not {match[1], f"{match[1]}.{match[2]}", call.op} & set(allow):
+        raise CannotExport(f"{call.op} is not from aten or prims: allow it with --allow-ops {match[1]}")
     if not all(_WORD.fullmatch(key) for key, _ in call.kwargs):
         raise CannotExport("an argument has a name that is none")
 

@@ -239,6 +239,7 @@ python run.py                                        # all, each in a process of
 TVM_TARGET=opencl TVM_RPC=127.0.0.1:9090 python run.py   # on your device
 TVM_TRACKER=127.0.0.1:9190 TVM_KEY=board python run.py --jobs 3   # on three devices of a tracker
 LOWER=my.py pytest test_one.py                        # with a kernel of yours: lower(op) -> build(block, args, kwargs)
+LOAD=ops.py pytest test_one.py                        # an operator that is none of PyTorch's own is registered there
 ```
 
 | test | node | operator | what is wrong |

@@ -125,6 +125,14 @@ def test_what_is_no_operator_on_tensors_is_refused(tmp_path: Path, op: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("allowed", ["mylib", "mylib.op", "mylib.op.default"])
+def test_an_operator_of_the_users_is_called_where_it_is_allowed(tmp_path: Path, allowed: str) -> None:
+    shown = exhibit("mylib.op.default", allow_ops=(allowed,), load=("/a/mylib.py",))
+    assert case_of(write_test(shown, tmp_path / "test_it.py")[0])["load"] == ["/a/mylib.py"]
+    with pytest.raises(CannotExport, match="--allow-ops mylib"):
+        write_test(exhibit("mylib.op.default", allow_ops=("mylib2", "mylib.o")), tmp_path / "test_it.py")
+
+
 @pytest.mark.parametrize("constant", [NamedConstant("dtype", "save('x')"), NamedConstant("module", "os")])
 def test_a_constant_that_is_none_is_refused(tmp_path: Path, constant: NamedConstant) -> None:
     with pytest.raises(CannotExport):

@@ -98,3 +98,46 @@ def test_the_compiler_knows_it_too_and_only_says_that_tvm_does_not(folder: Path)
     assert node["status"] == "unsupported"
     assert "squash" in node["reason"]
     assert "--load" not in node["reason"]
+
+
+def pytested(test: Path, **environment: str) -> tuple[int, str]:
+    """Run an exported test where nothing of this project is."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(test.parent),
+        str(test),
+    ]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=test.parent, env={**clean, **environment}
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_test_of_it_leaves_home(folder: Path) -> None:
+    for name, factor in (("wrong", "doubled"), ("right", "1.0")):
+        (folder / f"{name}.py").write_text(LOWER.replace("FACTOR", factor))
+    loaded = ("--allow-ops", "tapml_user", "--load", "model.py")
+    done = run(folder, "export", "m.trace", NODE, "-o", "test_it.py", *loaded, "--lower", "wrong.py")
+    assert done.returncode == 0, done.stderr
+    code, out = pytested(folder / "test_it.py")
+    assert code == 1
+    assert "x the floor in 128 of 128 elements" in out
+    assert pytested(folder / "test_it.py", LOWER=str(folder / "right.py"))[0] == 0
+
+    done = run(folder, "export", "m.trace", NODE, "-o", "test_plain.py", *loaded)
+    assert done.returncode == 0, done.stderr
+    code, out = pytested(folder / "test_plain.py")
+    assert code == 1
+    assert "TVM does not convert it" in out
+    assert "squash" in out
+    assert pytested(folder / "test_plain.py", LOWER=str(folder / "right.py"))[0] == 0
+    (folder / "nothing.py").write_text("")
+    assert "tapml_user" in pytested(folder / "test_plain.py", LOAD=str(folder / "nothing.py"))[1]
