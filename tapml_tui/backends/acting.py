@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tapml_tui.backends.actor import Actor
 from tapml_tui.backends.protocol import BackendStatus, Execute, Executed, Failed, LogLine, Sink, Stage, State
+from tapml_tui.backends.user_code import UserFiles
 
 _CLOSED = "the session was closed"
 _ERRORS_IN_A_ROW = 3
@@ -21,6 +22,7 @@ class ActingBackend:
 
     id: str
     _title: str
+    _users: UserFiles
 
     def __init__(self) -> None:
         """Make it; nothing is started."""
@@ -51,6 +53,19 @@ class ActingBackend:
     def restart(self) -> None:
         """See `protocol.Backend`."""
         self._actor.post(self._mend)
+
+    @property
+    def changed(self) -> str:
+        """See `protocol.Backend`."""
+        return self._users.changed
+
+    def reread(self) -> bool:
+        """See `protocol.Backend`."""
+        before, self._users = self._users.said, self._users.again()
+        if self._users.said == before:
+            return False
+        self._actor.post(self._take_up)
+        return True
 
     def close(self) -> None:
         """See `protocol.Backend`."""
@@ -127,6 +142,10 @@ class ActingBackend:
         raise NotImplementedError
 
     def _restart(self) -> None:
+        raise NotImplementedError
+
+    def _take_up(self) -> None:
+        """What the user's files say now counts; abandon what is under way."""
         raise NotImplementedError
 
     def _fail_all(self, reason: str) -> None:

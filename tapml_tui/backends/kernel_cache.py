@@ -21,7 +21,6 @@ from pathlib import Path
 
 import msgpack
 
-from tapml_tui.backends import user_code
 from tapml_tui.backends.protocol import Stage
 
 DEFAULT_BUDGET = 2 << 30
@@ -62,14 +61,13 @@ class NoKernel:
     detail: str
 
 
-def versions(target: str, lower: str | None, allow: Collection[str], load: Collection[str]) -> str:
+def versions(target: str, users: str, allow: Collection[str]) -> str:
     """Everything besides the signature that a kernel depends on, as one string."""
     ours = hashlib.sha256()
     for file in sorted((Path(__file__).parent / "compiler").glob("*.py")):
         ours.update(file.read_bytes())
     theirs = [f"{name} {installed_version(name)}" for name in ("apache-tvm", "apache-tvm-ffi", "torch")]
-    users = [user_code.digest([lower] if lower else []), user_code.digest(load)]
-    return "\n".join([target, *theirs, ours.hexdigest(), *users, *sorted(allow)])
+    return "\n".join([target, *theirs, ours.hexdigest(), users, *sorted(allow)])
 
 
 def installed_version(name: str) -> str:

@@ -206,6 +206,7 @@ class Kernels:
                 "lower": settings.lower,
                 "allow": list(settings.allow),
                 "load": list(settings.load),
+                "users": settings.users,
                 "suffix": settings.suffix,
                 "host": settings.host,
                 "linker": settings.linker,

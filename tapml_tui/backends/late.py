@@ -25,6 +25,16 @@ class LateBackend:
         """See `protocol.Backend`."""
         return str(getattr(self._backend, "fingerprint", ""))
 
+    @property
+    def changed(self) -> str:
+        """See `protocol.Backend`."""
+        return str(getattr(self._backend, "changed", ""))
+
+    def reread(self) -> bool:
+        """See `protocol.Backend`."""
+        reread: Callable[[], bool] = getattr(self._backend, "reread", bool)
+        return reread()
+
     def start(self, sink: Sink) -> None:
         """See `protocol.Backend`."""
         self._backend.start(sink)

@@ -19,6 +19,7 @@ class CompilerSettings:
         linker: The command that links a library; "" is cc.
         limits: What the device says of itself.
         load: FILE.pys with operators of the user's.
+        users: What these files say (`user_code.UserFiles`).
     """
 
     target: str
@@ -28,6 +29,7 @@ class CompilerSettings:
     linker: str = ""
     limits: tuple[tuple[str, int | str], ...] = ()
     load: tuple[str, ...] = ()
+    users: str = ""
 
     @property
     def suffix(self) -> str:
@@ -38,5 +40,5 @@ class CompilerSettings:
     @property
     def context(self) -> str:
         """Everything besides the signature that a kernel depends on."""
-        ours = versions(self.target, self.lower, self.allow, self.load)
+        ours = versions(self.target, self.users, self.allow)
         return "\n".join([ours, self.host, self.linker, *(f"{name} {limit}" for name, limit in self.limits)])

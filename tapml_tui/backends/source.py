@@ -56,7 +56,7 @@ class SourceBackend(ActingBackend):
         """Version, machine and number of threads: a sum that is split otherwise has other last bits."""
         threads = os.environ.get("OMP_NUM_THREADS") or os.cpu_count()
         said = f"torch {installed_version('torch')} on {platform.machine()}, {threads} threads"
-        return f"{said}, {user_code.digest(self._load)}" if self._load else said
+        return f"{said}, {self._users.said}" if self._load else said
 
     def __init__(
         self, *, allow_ops: Sequence[str] = (), load: Sequence[str] = (), deadlines: Deadlines | None = None
@@ -70,6 +70,7 @@ class SourceBackend(ActingBackend):
         """
         super().__init__()
         self._allow, self._load = list(allow_ops), list(load)
+        self._users = user_code.UserFiles(None, load)
         self._deadlines = deadlines or Deadlines()
         self._worker: WorkerProcess | None = None
         self._ready = False
@@ -130,7 +131,7 @@ class SourceBackend(ActingBackend):
         except OSError as error:
             self._stop(f"cannot start a process: {error.strerror}")
             return
-        worker.send({"op": "settings", "allow": self._allow, "load": self._load})
+        worker.send({"op": "settings", "allow": self._allow, "load": self._load, "users": self._users.said})
         self._watch.begin(self._deadlines.start, "PyTorch did not load")
 
     def _execute(self, request: Execute) -> None:
@@ -223,6 +224,11 @@ class SourceBackend(ActingBackend):
             del self._waiting[self._active]
             reason = words if by_deadline else f"{words} while it ran {pending.request.label}"
             self._answer(Failed(pending.request.id, False, pending.stage, reason, device_lost=True))
+
+    def _take_up(self) -> None:
+        self._fail_all("what the user's files say has changed")
+        self._discard()
+        self._spawn()
 
     def _stop(self, why: str) -> None:
         self._stopped = why

@@ -35,13 +35,12 @@ from tapml_tui.backends.protocol import (
     Unit,
 )
 from tapml_tui.backends.seat import Pending, Seat, SeatEvents
+from tapml_tui.backends.seating import Seating
 from tapml_tui.backends.settings import CompilerSettings
 from tapml_tui.backends.target_report import TargetReport
+from tapml_tui.backends.user_code import UserFiles
 
 TVM_MISSING = "TVM is not installed: pip install 'tapml-tui[all]'"
-# Enough that the device never waits for us, few enough that a loss costs little; fewer where others could do it.
-_IN_FLIGHT = 8
-_IN_FLIGHT_OF_SEVERAL = 3
 _GOODBYE = 2.0  # seconds for a server of somebody else's to end what it is at
 
 
@@ -80,37 +79,43 @@ class TargetBackend(ActingBackend):
         self.id = f"target:{name}" if name else "target"
         super().__init__()
         self._deadlines = deadlines or Deadlines()
-        self._address, self._compiler = address, compiler
+        self._users = UserFiles(compiler.lower, compiler.load)
+        self._address, self._compiler = address, replace(compiler, users=self._users.said)
         self._title = f"{name or target_kind(compiler.target)} @{address.text}" + (f" x{jobs}" if jobs > 1 else "")
         self._report = TargetReport(self.id, self._title, self._actor, again=self._status)
         self._library, self._cache_folder, self._jobs = library, cache_folder, jobs
-        device = f"{address.text} {address.key} {address.device}\n{compiler.context}"
+        device = f"{address.text} {address.key} {address.device}\n{self._compiler.context}"
         self._killers = Killers(state_folder, device, relaunch=relaunch)
         self._interrupted = False  # what is restarted next was interrupted; nobody asked for killers again
-        self._most = _IN_FLIGHT if jobs == 1 else _IN_FLIGHT_OF_SEVERAL
         self._missing = ""
         self._make()
 
     def _make(self) -> None:
         """What works, and what it knows: nothing is started."""
-        events = KernelEvents(self._pump, self._progress, self._text, self._log, self._compiler_trouble)
-        self._kernels = (
-            Prebuilt(self._library, events)
-            if self._library
-            else Kernels(self._actor, cache_folder=self._cache_folder, deadlines=self._deadlines, events=events)
-        )
+        self._kernels = self._no_kernels()
         told = SeatEvents(self._status, self._replied, self._limits, self._lost, self._usable, self._brought, self._log)
         self._seats = [
             Seat(self._actor, self._address, number, self._killers, deadlines=self._deadlines, events=told)
             for number in range(1, self._jobs + 1)
         ]
-        self._ahead = Ahead(
-            self._actor, self._seats[0], self._kernels.get, self._killers, idle=lambda: not self._waiting
-        )
-        self._lanes: dict[str, Seat] = {}
-        self._did: dict[str, Seat] = {}  # by label: where it is confirmed
-        self._trouble = ""  # with the compiler
+        self._ahead = Ahead(self._actor, self._seats[0], self._kernel, self._killers, idle=lambda: not self._waiting)
+        self._seating = Seating(self._seats)
         self._waiting: OrderedDict[int, Pending] = OrderedDict()  # all that is not answered, by request id, in order
+
+    def _no_kernels(self) -> Kernels | Prebuilt:
+        events = KernelEvents(
+            self._pump,
+            lambda done, total: self._sink(Prepared(self.id, done, total)),
+            lambda signature, sections: self._sink(KernelText(signature, sections)),
+            self._log,
+            self._report.in_trouble,
+        )
+        if self._library:
+            return Prebuilt(self._library, events)
+        return Kernels(self._actor, cache_folder=self._cache_folder, deadlines=self._deadlines, events=events)
+
+    def _kernel(self, signature: str) -> Kernel | NoKernel | None:
+        return self._kernels.get(signature)
 
     @property
     def fingerprint(self) -> str:
@@ -121,7 +126,8 @@ class TargetBackend(ActingBackend):
         """
         if not self._address.ours or self._library:
             return ""
-        return f"{self._address.device} {platform.machine()}\n{self._compiler.context}"
+        compiler = replace(self._compiler, users=self._users.said)
+        return f"{self._address.device} {platform.machine()}\n{compiler.context}"
 
     def prepare(self, units: Sequence[Unit], weights: Sequence[Operand] = ()) -> None:
         """See `protocol.Backend`."""
@@ -205,7 +211,7 @@ class TargetBackend(ActingBackend):
         for pending in list(self._waiting.values()):
             if pending.seat is not None or pending.request.lane in held_up:
                 continue
-            kernel = self._kernels.get(pending.signature)
+            kernel = self._kernel(pending.signature)
             if kernel is None:
                 self._kernels.want([pending.request.unit], urgent=True)
                 return
@@ -220,7 +226,7 @@ class TargetBackend(ActingBackend):
             if killer is not None and pending.signature not in self._suspects():
                 self._end(pending, Failed(pending.request.id, False, Stage.RUN, killer.refusal))
                 continue
-            seat = self._seat_for(pending.request) if killer is None else None
+            seat = self._seating.seat_for(pending.request) if killer is None else None
             if seat is not None:
                 self._send(seat, pending, kernel)
             elif pending.request.lane:
@@ -234,24 +240,13 @@ class TargetBackend(ActingBackend):
         if not suspects or any(seat.sent for seat in self._seats):
             return
         suspect = next(iter(suspects.values()))
-        kernel, seat = self._kernels.get(suspect.signature), self._seat_for(suspect.request)
+        kernel, seat = self._kernel(suspect.signature), self._seating.seat_for(suspect.request)
         if seat is not None and isinstance(kernel, Kernel):
             self._send(seat, suspect, kernel)
 
-    def _seat_for(self, request: Execute) -> Seat | None:
-        """The device that is to execute it; None if it has to wait for one."""
-        bound = request.fresh or any(operand.bytes is None for operand in request.operands)
-        known = self._lanes.get(request.lane) or (self._did.get(request.label) if bound else None)
-        if known is not None and known.link.connected:
-            return known if len(known.sent) < self._most else None
-        free = [seat for seat in self._seats if seat.link.connected and len(seat.sent) < self._most]
-        return min(free, key=lambda seat: len(seat.sent), default=None)
-
     def _send(self, seat: Seat, pending: Pending, kernel: Kernel) -> None:
         request = pending.request
-        if request.lane:
-            self._lanes[request.lane] = seat
-        self._did[request.label] = seat
+        self._seating.given(request, seat)
         seat.send(
             pending,
             {
@@ -347,11 +342,23 @@ class TargetBackend(ActingBackend):
     def _interrupt(self) -> None:
         self._interrupted = True
         self._kernels.interrupt()
+        self._abandon("interrupted")
+
+    def _abandon(self, reason: str) -> None:
         self._ahead.forget()
         under_way = [seat for seat in self._seats if seat.sent]
-        self._fail_all("interrupted")
+        self._fail_all(reason)
         for seat in under_way:
             seat.drop()
+
+    def _take_up(self) -> None:
+        """The same devices, other kernels."""
+        self._abandon("what the user's files say has changed")
+        begun, self._compiler = self._kernels.begun, replace(self._compiler, users=self._users.said)
+        self._kernels.stop()
+        self._kernels = self._no_kernels()
+        if begun:
+            self._kernels.begin(self._compiler)
 
     def _restart(self) -> None:
         if not self._interrupted:
@@ -381,19 +388,8 @@ class TargetBackend(ActingBackend):
 
     def _status(self) -> None:
         queued = len(self._waiting) + len(self._ahead)
-        self._sink(self._report.status(self._seats, queued, missing=self._missing, trouble=self._trouble))
+        self._sink(self._report.status(self._seats, queued, missing=self._missing))
 
     def _show_traffic(self) -> None:
         """Now and then while there is some, and at its end."""
         self._report.moved(busy=bool(self._ahead) or any(seat.sent for seat in self._seats))
-
-    def _compiler_trouble(self, words: str) -> None:
-        if words != self._trouble:
-            self._trouble = words
-            self._status()
-
-    def _progress(self, done: int, total: int) -> None:
-        self._sink(Prepared(self.id, done, total))
-
-    def _text(self, signature: str, sections: tuple[tuple[str, str], ...]) -> None:
-        self._sink(KernelText(signature, sections))

@@ -27,10 +27,11 @@ class TargetReport:
         self.losses: dict[str, str] = {}
         self._meter = Meter()
         self._quiet: Timer | None = None
+        self._trouble = ""  # with the compiler
         self._shown = 0.0  # when the meter was read last
 
-    def status(self, seats: Sequence[Seat], queued: int, *, missing: str, trouble: str) -> BackendStatus:
-        """How it is: of these devices, with so many requests that wait, and what is missing or in trouble."""
+    def status(self, seats: Sequence[Seat], queued: int, *, missing: str) -> BackendStatus:
+        """How it is: of these devices, with so many requests that wait, and what is missing."""
         state, detail, latency_ms = min((seat.state for seat in seats), key=lambda one: _BEST_FIRST.index(one[0]))
         if missing:
             state, detail, latency_ms = State.MISSING, missing, None
@@ -39,7 +40,13 @@ class TargetReport:
             detail = detail or f"{ready} of {len(seats)} devices"
         traffic = self._meter.read(queued, self._actor.now())
         devices = self._devices(seats)
-        return BackendStatus(self._backend, state, detail or trouble, latency_ms, self._title, traffic, devices)
+        return BackendStatus(self._backend, state, detail or self._trouble, latency_ms, self._title, traffic, devices)
+
+    def in_trouble(self, words: str) -> None:
+        """What is wrong with the compiler, "" if nothing is any more."""
+        if words != self._trouble:
+            self._trouble = words
+            self._again()
 
     def add(self, up: int, down: int) -> None:
         """Count bytes that crossed the line."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from modulefinder import ModuleFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -46,10 +47,67 @@ def execute(file: str, option: str) -> ModuleType:
     return module
 
 
-def digest(files: Iterable[str]) -> str:
-    """What such files say, as one short string: what they gave is no longer known when they change; "" of none."""
-    said = []
+class UserFiles:
+    """What such files say, and what of their folders they import: what they gave holds as long as this does.
+
+    Attributes:
+        said: All of it, as one short string; "" where there are no files.
+    """
+
+    def __init__(self, lower: str | None, load: Sequence[str]) -> None:
+        """Read the file of `--lower` and those of `--load`; what cannot be read is told of by who executes it."""
+        self._lower, self._load = lower, tuple(load)
+        found = {
+            option: _with_imports(files) for option, files in (("lower", [lower] if lower else []), ("load", load))
+        }
+        self._stamps = {path: _stamp(path) for paths in found.values() for path in paths}
+        self.said = "\n".join(" ".join([option, *map(_digest, paths)]) for option, paths in found.items() if paths)
+
+    @property
+    def changed(self) -> str:
+        """The names of those that were written since; "" if none was. Nothing is read."""
+        return ", ".join(path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp)
+
+    def again(self) -> UserFiles:
+        """As they are now."""
+        return UserFiles(self._lower, self._load)
+
+
+def refuse_changed(lower: str | None, load: Sequence[str], said: str) -> None:
+    """For who executes files that somebody else has read.
+
+    Raises:
+        NotExecuted: If they say something else by now: what they give would be taken for what they gave before.
+    """
+    if UserFiles(lower, load).said != said:
+        names = ", ".join(Path(file).name for file in (lower, *load) if file)
+        reason = f"{names} changed while the session was open; R takes it up"
+        raise NotExecuted(reason, reason)
+
+
+def _with_imports(files: Iterable[str]) -> list[Path]:
+    """Each file, what of its folder it imports, and what that imports. Nothing is executed."""
+    found: dict[Path, None] = {}
     for file in files:
-        with suppress(OSError):
-            said.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    return " ".join(said)
+        found[Path(file)] = None
+        finder = ModuleFinder([str(Path(file).parent)])
+        with suppress(Exception):  # no Python: it is said when it is executed
+            finder.run_script(file)
+            imported = [getattr(one, "__file__", None) for one in finder.modules.values()]
+            found |= dict.fromkeys(sorted(map(Path, filter(None, imported))))
+    return list(found)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        info = path.stat()
+    except OSError:
+        return 0, 0
+    return info.st_mtime_ns, info.st_size
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

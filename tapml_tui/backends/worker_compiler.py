@@ -35,6 +35,7 @@ class _Compiler:
         self._folder = Path(settings["folder"])
         self._target = build.parse_target(settings["target"], settings["host"], settings["limits"])
         self._linker = settings["linker"]
+        user_code.refuse_changed(settings["lower"], settings["load"], settings["users"])
         for file in settings["load"]:
             user_code.execute(file, "--load")
         self._user = lower.load_user_lowering(settings["lower"]) if settings["lower"] else None

@@ -32,6 +32,7 @@ def main() -> None:
 
     settings, _ = channel.receive()
     try:
+        user_code.refuse_changed(None, settings["load"], settings["users"])
         for file in settings["load"]:
             user_code.execute(file, "--load")
     except user_code.NotExecuted as error:

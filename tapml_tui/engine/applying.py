@@ -16,6 +16,7 @@ from tapml_tui.engine.commands import (
     Interrupt,
     Migrate,
     Record,
+    Retry,
     Rewind,
     RunCases,
     RunNodes,
@@ -106,6 +107,8 @@ def begin(session: Session, command: Command) -> Waiting[Stopped] | None:
             return session.step(command)
         case RunNodes(nodes, again):
             return session.visit_all(nodes, retry=again)
+        case Retry(start, stop):
+            return session.retry(start, stop)
         case RunCases(cases):
             return session.visit_cases(cases)
         case FetchWhole(node):

@@ -101,7 +101,7 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Execute again what failed, erred or was interrupted; restart backends that are lost.
+    """Execute again what failed, erred or was interrupted; restart backends that are lost, take up edited files.
 
     `start` and `stop` limit it to nodes [start, stop); None means all.
     """

@@ -33,7 +33,6 @@ from tapml_tui.engine.commands import (
     Force,
     Interrupt,
     Mode,
-    Retry,
     SelectCase,
     SetBackend,
     SetFolds,
@@ -291,7 +290,7 @@ class Engine(Reader):
 
     def _dispatch(self, submitted: _Submitted) -> None:
         command = submitted.command
-        run = self._retry(command) if isinstance(command, Retry) else begin(self._session, command)
+        run = begin(self._session, command)
         if run is not None:  # else one may be under way, which this command came in between
             self._run, self._running, self._awaited = run, submitted, None
         else:
@@ -308,16 +307,6 @@ class Engine(Reader):
         if isinstance(command, SetFolds):  # what the screen looks like is no news: the last answer stands
             return self._stopped
         return stopped or Stopped(StopReason.REFUSED, f"unknown command {type(command).__name__}")
-
-    def _retry(self, command: Retry) -> Waiting[Stopped]:
-        lost = [one for one, status in self._states.items() if status.state in (State.LOST, State.FAILED)]
-        for backend in self._backends.values():
-            backend.restart()  # where all is well it does nothing
-        nodes = self._session.to_retry(command.start, command.stop)
-        if not nodes:
-            message = f"starting {', '.join(lost)} again" if lost else "nothing to retry"
-            return Stopped(StopReason.DONE, message)
-        return (yield from self._session.visit_all(nodes, retry=True))
 
     def _describe(self, node: int) -> Stopped:
         unit = self.unit(node) if 0 <= node < len(self.graph) else None
@@ -368,7 +357,7 @@ class Engine(Reader):
         running, self._run, self._awaited, self._running = self._running, None, None, None
         self._session.progress, self._session.node, self._session.activity = None, None, ""
         if running is not None:
-            self._answer(running.ticket, stopped)
+            self._answer(running.ticket, self._session.remarked(stopped))
 
     def _answer(self, ticket: int, stopped: Stopped) -> None:
         self._stopped = stopped

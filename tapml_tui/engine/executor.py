@@ -127,6 +127,22 @@ class Executor:
             self._versions[backend] = getattr(self._backends[backend], "fingerprint", "") or self._unknown_version
         return self._versions[backend]
 
+    @property
+    def changed(self) -> str:
+        """The user's files that were written since a backend read them, by name; "" if none was."""
+        names = (getattr(backend, "changed", "") for backend in self._backends.values())
+        return ", ".join(dict.fromkeys(filter(None, names)))
+
+    def restart(self) -> list[str]:
+        """Start backends that are lost, have all take up what the user's files say; the ids of those that do."""
+        changed = [one for one, backend in self._backends.items() if getattr(backend, "reread", bool)()]
+        for one in changed:
+            self._versions.pop(one, None)
+            self._unknown_version = secrets.token_hex(8)
+        for backend in self._backends.values():
+            backend.restart()  # where all is well it does nothing
+        return changed
+
     def known(self, view: View, node: int, binding: Binding, backend: str, inputs: Sequence[Stored]) -> Outcome | None:
         """The outcome if it need not be executed."""
         digests = tuple(source.digest for source in inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -274,11 +274,31 @@ class Session:
         yield from self._visit(node, (), whole=True)
         return Stopped(StopReason.STEP)
 
-    def to_retry(self, start: int | None, stop: int | None) -> list[int]:
+    def retry(self, start: int | None, stop: int | None) -> Waiting[Stopped]:
+        """Start again what is lost, take up what the user's files say, execute again what failed in [start, stop)."""
+        lost = [one for one, status in self.states.items() if status.state in (State.LOST, State.FAILED)]
+        files = self._executor.changed
+        changed = self._executor.restart()
+        for backend in changed:
+            self.views.outdate_all(backend)
+        nodes = self._to_retry(start, stop)
+        if nodes:
+            stopped = yield from self.visit_all(nodes, retry=True)
+            return replace(stopped, message=f"{files} taken up; {stopped.message}") if changed else stopped
+        if changed:
+            return Stopped(StopReason.DONE, f"{files} taken up: what was computed with it is computed again")
+        return Stopped(StopReason.DONE, f"starting {', '.join(lost)} again" if lost else "nothing to retry")
+
+    def _to_retry(self, start: int | None, stop: int | None) -> list[int]:
         """The nodes that failed, erred or are unsupported."""
         status = self.view.table.status[start or 0 : stop]
         bad = [STATUSES.index(one) for one in (Status.UNSUPPORTED, Status.FAILED, Status.ERROR)]
         return [(start or 0) + int(node) for node in np.flatnonzero(np.isin(status, bad))]
+
+    def remarked(self, stopped: Stopped) -> Stopped:
+        """With a word on files of the user's that were written since: what was said is of what they said before."""
+        files = self._executor.changed
+        return replace(stopped, message=f"{files} changed: R takes that up. {stopped.message}") if files else stopped
 
     def _visit(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from tapml_tui.compare import Status
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult
 from tapml_tui.engine.placement import Placement
@@ -137,6 +138,13 @@ class View:
         self.beside[result.backend, result.node] = result
         self.table.record_beside(self.targets.index(result.backend), result.node, result.status, result.factor)
         self.changed.add(result.node)
+
+    def forget_beside(self, backend: str) -> None:
+        """How nodes did on one of several targets is not known any more."""
+        for target, node in [key for key in self.beside if key[0] == backend]:
+            del self.beside[target, node]
+            self.table.record_beside(self.targets.index(target), node, Status.NOT_RUN, float("nan"))
+            self.changed.add(node)
 
     def refresh(self, start: int) -> None:
         """Find out, from the node `start` on, which results still hold.

@@ -67,6 +67,15 @@ class Views:
             if self._trace.cases[view.case].graph == graph and node in view.computed:
                 view.computed[node] = replace(view.computed[node], backend="")  # it holds nowhere
 
+    def outdate_all(self, backend: str) -> None:
+        """What was computed on a backend is to be found out again, everywhere."""
+        for view in self.in_order():
+            for node, computed in view.computed.items():
+                if computed.backend == backend:
+                    view.computed[node] = replace(computed, backend="")
+            view.forget_beside(backend)
+            view.refresh(0)
+
     def recomputed(self, view: View, start: int) -> None:
         """What nodes of this view before `start` hand on may be something else now."""
         view.refresh(start)

@@ -76,7 +76,7 @@ ACTIONS: tuple[Action, ...] = (
         "retry",
         "R",
         "Retry",
-        "Execute again what failed or was stopped; start again what is lost.",
+        "Execute again what failed or was stopped; start again what is lost; take up edited --lower and --load files.",
         _STEP,
         footer="retry",
     ),

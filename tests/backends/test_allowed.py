@@ -104,8 +104,8 @@ def test_a_file_of_the_user_that_raises_is_named_and_read_again(tmp_path: Path, 
         assert isinstance(reply, Failed)
         assert reply.reason == "the --load file mine.py: RuntimeError: not today"
         file.write_text(MINE)
+        assert driver.backend.reread()
         assert driver.backend.fingerprint != before  # what it gave is no answer any more
-        driver.backend.restart()
         (output,) = driver.outputs(times(2.0), X)
         np.testing.assert_array_equal(output, np.float32(2.0) * X)
     finally:

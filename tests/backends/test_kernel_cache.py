@@ -13,6 +13,7 @@ import pytest
 
 from tapml_tui.backends.kernel_cache import Kernel, KernelCache, NoKernel, versions
 from tapml_tui.backends.protocol import Stage
+from tapml_tui.backends.user_code import NotExecuted, UserFiles, refuse_changed
 
 
 @pytest.fixture
@@ -59,11 +60,34 @@ def test_other_context_other_kernels(folder: Path) -> None:
 
 def test_versions_change_with_what_a_kernel_depends_on(tmp_path: Path) -> None:
     lower = tmp_path / "lower.py"
-    lower.write_text("1")
-    found = {versions("llvm", str(lower), (), ()), versions("llvm", None, (), (str(lower),))}
-    lower.write_text("2")
-    found |= {versions("llvm", str(lower), (), ()), versions("llvm", None, (), (str(lower),))}
-    assert len({*found, versions("c", None, (), ()), versions("c", None, ("x",), ())}) == 6
+    said = []
+    for text in ("1", "2", "import beside", "import nowhere", "no Python"):
+        lower.write_text(text)
+        said += [UserFiles(str(lower), ()).said, UserFiles(None, (str(lower),)).said]
+    lower.write_text("import beside")
+    (tmp_path / "beside.py").write_text("import further")
+    said.append(UserFiles(str(lower), ()).said)
+    (tmp_path / "further.py").write_text("1")
+    said.append(UserFiles(str(lower), ()).said)
+    assert UserFiles(None, ()).said == ""
+    found = {versions("llvm", users, ()) for users in said}
+    assert len({*found, versions("c", "", ()), versions("c", "", ("x",))}) == len(said) + 2
+
+
+def test_files_that_were_written_since_are_named(tmp_path: Path) -> None:
+    lower = tmp_path / "lower.py"
+    lower.write_text("import beside")
+    (tmp_path / "beside.py").write_text("a = 1")
+    files = UserFiles(str(lower), ())
+    assert files.changed == ""
+    refuse_changed(str(lower), (), files.said)
+    (tmp_path / "beside.py").write_text("a = 22")
+    assert files.changed == "beside.py"
+    with pytest.raises(NotExecuted, match=r"lower\.py changed while the session was open; R takes it up"):
+        refuse_changed(str(lower), (), files.said)
+    assert files.again().changed == ""
+    lower.unlink()
+    assert files.again().said != files.said
 
 
 @pytest.mark.parametrize("damage", [b"", b"other", b"a.so".ljust(999, b".") + b"!"])

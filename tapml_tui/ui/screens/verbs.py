@@ -75,7 +75,7 @@ class Verbs(Asks):
         self._submit(c.Rewind())
 
     def action_retry(self) -> None:
-        """Execute again what failed; restart what is lost."""
+        """Execute again what failed; restart what is lost; take up what the user's files say."""
         lost = any(each.state in (State.LOST, State.FAILED) for each in self.engine.snapshot.backends)
         if lost or bool((self.tree_view.table.status >= UNSUPPORTED).any()):
             self._submit(c.Retry())
