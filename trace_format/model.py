@@ -154,7 +154,8 @@ class Value(NamedTuple):
         tensor: SHA-256 of the bytes, or None if there are none.
         scalar: A symbolic size or a Python number.
         reproducible: Whether the source gave the same bits a second time from the recorded
-            inputs; None if it was not tried.
+            inputs; None if it was not tried, or gave other bits on them and the same on the
+            strides that it had.
         isolated: Floor of this node alone on the recorded inputs.
         chained: Floor of the whole model up to here.
         note: Why nothing was recorded, or "".

@@ -174,6 +174,9 @@ class _Run:
     def _again(self, step: Step, refs: Sequence[NodeRef], moved: bool) -> tuple[bool | None, str]:
         """Whether the node gives the same bits again from the recorded bytes, and what is to be said about it.
 
+        None where only the strides make the difference: the recorded bytes are contiguous, and PyTorch sums what lies
+        in another order in another order. That is no reason not to judge it.
+
         Args:
             step: The node.
             refs: Its outputs.
@@ -189,8 +192,15 @@ class _Run:
             outputs = flat_outputs(call(step, self.recorded))
         except Exception as error:  # as_strided and the like, on other strides than it had
             return False, f"could not be executed from the recorded bytes: {str(error).splitlines()[0][:200]}"
-        same = all(same_bits(again, self.recorded[ref]) for again, ref in zip(outputs, refs, strict=True))
-        return same, "random: it differs each time" if step.kind is Kind.RANDOM else ""
+        same = self._same(outputs, refs)
+        if step.kind is Kind.RANDOM:
+            return same, "random: it differs each time"
+        if not same and self._same(flat_outputs(call(step, self.values)), refs):
+            return None, ""
+        return same, ""
+
+    def _same(self, outputs: Sequence[Any], refs: Sequence[NodeRef]) -> bool:
+        return all(same_bits(again, self.recorded[ref]) for again, ref in zip(outputs, refs, strict=True))
 
     def _describe(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -289,6 +291,48 @@ def test_random_operators_are_not_called_reproducible(carved):
     assert "random" in random.note
     assert random.isolated is None
     assert trace.value(0, NodeRef(find(graph, "aten.add.Tensor"))).reproducible is True
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_what_sums_in_another_order_on_other_strides_is_judged_all_the_same(carved, dtype):
+    import torch
+
+    class Turned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.linear = torch.nn.Conv2d(8, 16, 3), torch.nn.Linear(64, 200)
+
+        def forward(self, image, rows):
+            turned = rows.transpose(1, 2)
+            return self.convolution(image.permute(0, 3, 1, 2)), self.linear(turned), turned.mean(-1), turned.sum(1)
+
+    torch.manual_seed(0)
+    kind = getattr(torch, dtype)
+    inputs = torch.randn(1, 14, 14, 8, dtype=kind), torch.randn(2, 64, 100, dtype=kind)
+    trace = carved(Turned().eval().to(kind), inputs)
+    graph = trace.graphs[0]
+    values = {node.op: trace.value(0, NodeRef(i, 0)) for i, node in enumerate(nodes(graph))}
+    assert False not in {value.reproducible for value in values.values()}
+    assert all(value.isolated is not None for value in values.values())
+
+
+def test_what_gives_other_bits_each_time_is_not_judged(carved):
+    import torch
+
+    calls = itertools.count()
+
+    @torch.library.custom_op("tapml_test::drifting", mutates_args=(), schema="(Tensor x) -> Tensor")
+    def drifting(x):
+        return x + next(calls)
+
+    drifting.register_fake(torch.empty_like)
+
+    class Drift(torch.nn.Module):
+        def forward(self, x):
+            return torch.ops.tapml_test.drifting(x)
+
+    trace = carved(Drift(), (torch.zeros(4),))
+    assert trace.value(0, NodeRef(0)).reproducible is False
 
 
 def test_a_part_can_be_carved_with_what_it_needs(carved):
