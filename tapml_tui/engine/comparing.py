@@ -20,6 +20,7 @@ from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, un
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
 from tapml_tui.engine.factors import is_known, known_of
+from tapml_tui.engine.identities import as_the_source_does
 from tapml_tui.engine.liveness import Liveness, Unread
 from tapml_tui.engine.operator_facts import Choice, choice_of
 from tapml_tui.engine.promises import keeps
@@ -87,7 +88,7 @@ class Comparer:
 
     def with_reference(self, visit: Visit, outcome: Outcome, inputs: Sequence[Stored], mode: Mode) -> NodeResult:
         """The result of comparing what was computed from `inputs` with what was recorded, by the floor of that mode."""
-        if outcome.identity:
+        if outcome.identity and as_the_source_does(self._references, visit.view.case, visit.binding, inputs, outcome):
             outputs = tuple(OutputResult(stored.spec, stored.digest, stored.bytes, None) for stored in outcome.outputs)
             reason = "hands its input on: no kernel, nothing to judge"
             return NodeResult(visit.node, visit.backend, Status.NOT_RUN, reason=reason, outputs=outputs)
