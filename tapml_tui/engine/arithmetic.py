@@ -42,8 +42,11 @@ _SIMPLE = frozenset([
 _SCALING = frozenset(["mul", "div"])
 """With a number these are proportional to their input."""
 
-_FUNCTIONS = frozenset(["cos", "erf", "exp", "log", "reciprocal", "rsqrt", "sin", "sqrt", "tan", "tanh"])
+_FUNCTIONS = frozenset(["cos", "erf", "log", "sin", "tan", "tanh"])
 """One function per element, that targets have as such; what is put together of some (sigmoid) has steps."""
+
+_PROPORTIONAL = frozenset(["div", "exp", "exp2", "reciprocal", "rsqrt", "sqrt"])
+"""One function per element, whose error is one of the result, however small that is: nothing hides behind it."""
 
 Products: TypeAlias = Callable[[int, int], float | None]
 """Root mean square of the products of all rows of one input of a unit with all rows of another, if it is known."""
@@ -118,6 +121,8 @@ def arithmetic_of(unit: Unit, output: tuple[int, ...], products: Products = unkn
         return Arithmetic(float(max(1, math.prod(n for n in sizes if isinstance(n, int)))), False, 0.0)
     if name == "gelu" and len(call.args) == 1 and not call.kwargs:  # by erf
         return Arithmetic(1.0, share=0.5)
+    if name in _PROPORTIONAL and not call.kwargs:  # a rounding mode of div
+        return Arithmetic(1.0, hidden=0.0, steps=False)
     if name in _FUNCTIONS:
         return Arithmetic(1.0, steps=False)
     if name in _SCALING and any(map(_printed, call.args)):

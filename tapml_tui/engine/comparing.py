@@ -19,7 +19,7 @@ from tapml_tui.compare.precision import precision
 from tapml_tui.engine.arithmetic import Products, arithmetic_of, products_of, unknown_products
 from tapml_tui.engine.commands import Mode
 from tapml_tui.engine.events import NodeResult, OutputResult
-from tapml_tui.engine.factors import is_known, known_of
+from tapml_tui.engine.factors import closer
 from tapml_tui.engine.identities import as_the_source_does
 from tapml_tui.engine.liveness import Liveness, Unread
 from tapml_tui.engine.operator_facts import Choice, choice_of
@@ -188,7 +188,7 @@ class Comparer:
         if chained or sample is not None:
             return self._unhidden(visit, place, arrays, judge(arrays), judge, sample=sample)
         recorded = [self._references.get(visit.view.case, ref) for ref in visit.binding.operands]
-        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, recorded))
+        return self._unhidden(visit, place, arrays, *closer(judge, arrays, visit.binding, recorded))
 
     def _arithmetic(self, visit: Visit, value: Value, mode: Mode) -> Arithmetic:
         operands, case = visit.binding.operands, visit.view.case
@@ -273,25 +273,11 @@ class Comparer:
             floor = scaled(floor, [*sizes, (was, magnitude(reference))])
         arithmetic = visit.arithmetic(value, Mode.ISOLATED, partial(_products, visit.inputs))._asdict()
         judge = partial(_judge, floor=floor, inherited_nan=True, override=override, **arithmetic)
-        return self._unhidden(visit, place, arrays, *_closer(judge, arrays, visit.binding, visit.inputs, live=True))
+        return self._unhidden(visit, place, arrays, *closer(judge, arrays, visit.binding, visit.inputs, live=True))
 
 
 def _judge(arrays: _Pair, /, **facts: Any) -> Comparison:
     return compare(*arrays, **facts)
-
-
-def _closer(
-    judge: partial[Comparison], arrays: _Pair, binding: Binding, inputs: Sequence[Stored | None], *, live: bool = False
-) -> tuple[Comparison, partial[Comparison]]:
-    """What is found, and by which judge: of an output that is not the same by what is known of each of its elements."""
-    found, call = judge(arrays), binding.unit.calls[0]
-    if not found.max_abs > 0 or not is_known(call, live=live and not found.passed):
-        return found, judge
-    known = known_of(call, [load(one) if one else None for one in inputs], arrays[0], live=live)
-    if known is not None:
-        judge = partial(judge, known=known)
-        found = judge(arrays)
-    return found, judge
 
 
 SQUARES_OVERFLOW = 2.0**63

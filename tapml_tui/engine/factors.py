@@ -5,31 +5,70 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, UnitInput
-from tapml_tui.compare import attention, convolution, normalisation, sums
+from tapml_tui.compare import Comparison, attention, convolution, normalisation, sums
 from tapml_tui.compare.noise import Known
 from tapml_tui.compare.precision import Precision, precision
+from tapml_tui.engine.units import Binding
+from tapml_tui.engine.values import Stored, load
 
 _Array: TypeAlias = npt.NDArray[Any]
 
 
-def is_known(call: Call, *, live: bool = False) -> bool:
-    """Whether inputs tell anything of the output of such a call; `live`: inputs such as a fault may have made."""
-    return _operator(call, live) is not None
+def closer(
+    judge: partial[Comparison],
+    arrays: tuple[_Array, _Array],
+    binding: Binding,
+    inputs: Sequence[Stored | None],
+    *,
+    live: bool = False,
+) -> tuple[Comparison, partial[Comparison]]:
+    """What is found, and by which judge: of an output that is not the same by what is known of each of its elements.
+
+    Args:
+        judge: Compares (reference, actual) by averages, and by more where it is told what is `known`.
+        arrays: Both.
+        binding: What was computed.
+        inputs: From what.
+        live: Whether the inputs are such as a fault may have made.
+    """
+    found, call = judge(arrays), binding.unit.calls[0]
+    failed = not found.passed
+    if not found.max_abs > 0 or not is_known(call, failed=failed, live=live):
+        return found, judge
+    known = known_of(call, [load(one) if one else None for one in inputs], arrays[0], failed=failed, live=live)
+    if known is not None:
+        judge = partial(judge, known=known)
+        found = judge(arrays)
+    return found, judge
 
 
-def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, live: bool = False) -> Known | None:
-    """What the inputs of a call tell of each element of `reference`.
+def is_known(call: Call, *, failed: bool, live: bool = False) -> bool:
+    """Whether the inputs of such a call are to be asked about its output.
+
+    Args:
+        call: What was computed.
+        failed: Whether it failed by averages.
+        live: Whether the inputs are such as a fault may have made.
+    """
+    return _operator(call, failed, live) is not None
+
+
+def known_of(
+    call: Call, inputs: Sequence[_Array | None], reference: _Array, *, failed: bool = True, live: bool = False
+) -> Known | None:
+    """What the inputs of a call tell of each element of `reference`; `failed` and `live` as in `is_known`.
 
     None for operators that are not named here, for a call with arguments that these do not take, where an input is
     not at hand, and where it would be too much.
     """
-    operator, unit = _operator(call, live), precision(reference.dtype)
+    operator, unit = _operator(call, failed, live), precision(reference.dtype)
     if operator is None or unit is None or reference.dtype.kind == "c":
         return None
     taken = [a.index for a in (*call.args, *(a for _, a in call.kwargs)) if isinstance(a, UnitInput)]
@@ -49,10 +88,14 @@ def known_of(call: Call, inputs: Sequence[_Array | None], reference: _Array, *, 
     return known if fits else None
 
 
-def _operator(call: Call, live: bool) -> Callable[..., Known | None] | None:
+def _operator(call: Call, failed: bool, live: bool) -> Callable[..., Known | None] | None:
     """By its name, without namespace and overload."""
     name = (*call.op.split(".", 2), "", "")[1]
-    return _OPERATORS.get(name) or (_ON_STRANGE_INPUTS.get(name) if live else None)
+    return (
+        _OPERATORS.get(name)
+        or (_WHERE_IT_FAILED.get(name) if failed else None)
+        or (_WHERE_IT_FAILED_LIVE.get(name) if failed and live else None)
+    )
 
 
 # A trace may call an operator with anything.
@@ -212,11 +255,12 @@ _OPERATORS: dict[str, Callable[..., Known | None]] = {
     "scaled_dot_product_attention": _attention,
 }
 
-_ON_STRANGE_INPUTS: dict[str, Callable[..., Known | None]] = {
+_WHERE_IT_FAILED: dict[str, Callable[..., Known | None]] = {
     "layer_norm": _layer_norm,
-    "softmax": _softmax,
-    "_softmax": _softmax,
     "mean": _mean,
     "sum": _sum,
 }
+"""Of which an average is enough on nearly all inputs: not on rows that are constant, or far from zero."""
+
+_WHERE_IT_FAILED_LIVE: dict[str, Callable[..., Known | None]] = {"softmax": _softmax, "_softmax": _softmax}
 """Of which an average is enough on inputs that a model has."""

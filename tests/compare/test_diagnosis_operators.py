@@ -204,3 +204,11 @@ def test_an_angle_that_is_reduced_coarsely_is_named(operator: str) -> None:
     for wrong in (right * np.float32(1 + 1e-5), np.where(np.arange(64)[:, None] < 48, right, 0)):
         other = diagnose(right, wrong.astype(np.float32), inputs=[angle], operator=operator, allowance=4e-7)
         assert other is not None and other.kind is not Kind.LOW_PRECISION
+
+
+@pytest.mark.parametrize("operator", ["sum", "mean", "cumsum", "softmax", "layer_norm", "linear", "conv2d", "gather"])
+@pytest.mark.parametrize("empty", [(0,), (0, 5), (3, 0), (0, 0, 4)])
+def test_inputs_without_elements_end_nothing(operator: str, empty: tuple[int, ...]) -> None:
+    inputs = [np.zeros(empty, np.float32), np.ones(3, np.float32), np.zeros(0, np.int64)]
+    for right in (np.zeros((), np.float32), np.zeros(4, np.float32)):
+        diagnose(right, right + 1, allowance=1e-5, inputs=inputs, operator=f"aten.{operator}.default")

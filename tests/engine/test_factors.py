@@ -174,13 +174,13 @@ def test_of_layer_norm_something_is_known_only_on_inputs_that_no_model_has() -> 
     x, weight = np.full((3, 4, 8), 1.7, np.float32), np.full((4, 8), 2.0, np.float32)
     reference = np.zeros_like(x)
 
-    def found(shape: object, *more: object, on: np.ndarray = x, live: bool = True) -> Known | None:
+    def found(shape: object, *more: object, on: np.ndarray = x, failed: bool = True) -> Known | None:
         call = Call("aten.layer_norm.default", (UnitInput(0), shape, *more))
-        return known_of(call, [on, weight], reference, live=live)
+        return known_of(call, [on, weight], reference, failed=failed)
 
     assert found((4, 8), UnitInput(1), None, 1e-6) is not None
     assert found((8,)) is not None
-    assert found((8,), live=False) is None
+    assert found((8,), failed=False) is None
     assert found((8,), UnitInput(1)) is None
     assert found((3, 8)) is None
     assert found("8") is None
@@ -197,15 +197,15 @@ def test_sums_of_terms_that_a_fault_made_equal_are_known(dims: object, more: tup
     for name, exact in (("sum", np.sum), ("mean", np.mean)):
         call = Call(f"aten.{name}.dim", (UnitInput(0), dims, *more))
         reference = np.asarray(exact(x.astype(np.float64), axis=over, keepdims=more[:1] == (True,)))
-        found = known_of(call, [x], reference.astype(np.float32), live=True)
+        found = known_of(call, [x], reference.astype(np.float32))
         assert found is not None
         assert found.truth is not None
         np.testing.assert_allclose(found.truth, reference)
         assert (found.straying > 0).all()
-        assert known_of(call, [x], reference.astype(np.float32)) is None
+        assert known_of(call, [x], reference.astype(np.float32), failed=False) is None
 
 
 @pytest.mark.parametrize("arguments", [(3,), ((0, 5),), ("all",), ((0,), False, "float64"), (0.5,)])
 def test_other_sums_are_left_to_the_law(arguments: tuple[object, ...]) -> None:
     x = np.full((4, 100, 6), 0.3, np.float32)
-    assert known_of(Call("aten.sum.dim_IntList", (UnitInput(0), *arguments)), [x], x[0], live=True) is None
+    assert known_of(Call("aten.sum.dim_IntList", (UnitInput(0), *arguments)), [x], x[0]) is None

@@ -104,3 +104,24 @@ def test_a_number_that_a_kernels_source_has_with_seven_digits_only_is_no_fault()
     assert not compare(reference, x * np.float32(f"{scale:.5e}"), floor=floor, **arithmetic).passed
     exact = Unit((Call("aten.mul.Tensor", (UnitInput(0), 0.5)),), (spec,), (spec,), (CallResult(0),))
     assert not arithmetic_of(exact, spec.shape).functions
+
+
+@pytest.mark.parametrize("operator", ["exp", "reciprocal", "rsqrt", "sqrt", "div"])
+def test_what_is_small_among_large_results_of_a_function_is_judged_by_its_own_size(operator: str) -> None:
+    """Nothing hides behind it; four units in the last place, which targets may be off by, are fine."""
+    x = np.geomspace(1e-12, 1e6, 64)
+    if operator == "exp":
+        x = np.linspace(-40, 40, 64)
+    function = {"exp": np.exp, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x)}.get(operator, np.reciprocal)
+    computed = function(x)
+    reference, spec = computed.astype(np.float32), TensorSpec("float32", (64,))
+    args = (UnitInput(0), UnitInput(1)) if operator == "div" else (UnitInput(0),)
+    unit = Unit((Call(f"aten.{operator}.default", args),), (spec,) * len(args), (spec,), (CallResult(0),))
+    facts = arithmetic_of(unit, spec.shape)._asdict()
+    floor = Floor(float(reference.max()) * 2.0**-24, float(reference.max()) * 2.0**-26, "float64", 0.5)
+    near = reference * np.float32(1 + 4 * 2.0**-23)
+    assert compare(reference, near, floor=floor, **facts).passed
+    for at in (0, -1):
+        wrong = reference.copy()
+        wrong[at] *= np.float32(1.0001)
+        assert not compare(reference, wrong, floor=floor, **facts).passed

@@ -105,7 +105,7 @@ def _cumsum_wrong(x: Floats, axis: int) -> Iterator[Variant]:
 def reduction(inputs: list[npt.NDArray[Any]], reference: Floats) -> Iterator[tuple[Floats, Iterator[Variant]]]:
     """Mean, sum, largest, smallest over one or more axes."""
     x = inputs[0].astype(np.float64)
-    if x.size == reference.size:
+    if x.size == reference.size or not x.size:
         return
     for function in (np.mean, np.sum, np.amax, np.amin):
         for count in range(1, x.ndim + 1):

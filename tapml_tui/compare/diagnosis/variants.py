@@ -49,7 +49,11 @@ def done_wrongly(evidence: Evidence) -> Diagnosis | None:
         return None
     try:
         return _explained(evidence)
-    except (ValueError, IndexError):  # shapes out of a trace need not fit the operator, and numpy says so
+    except (
+        ValueError,
+        IndexError,
+        ArithmeticError,
+    ):  # shapes out of a trace need not fit the operator
         return None
 
 
