@@ -155,12 +155,12 @@ class Engine(Reader):
         self._running: _Submitted | None = None
         self._run: Waiting[Stopped] | None = None
         self._awaited: Awaited | None = None
-        self._stopped = Stopped(StopReason.START, overrides.words)
+        self._stopped = Stopped(StopReason.START, "; ".join(filter(None, (self._store.elsewhere, overrides.words))))
         self._generation = 0
         self._told = 0.0
         self._dirty = False
         self._closed = False
-        self.snapshot = self._snapshot(overrides.words)
+        self.snapshot = self._snapshot(self._stopped.message)
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
     # What anybody may ask

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -17,6 +16,7 @@ from tapml_tui.backends.protocol import Bytes, Executed, Failed, TensorSpec, Uni
 from tapml_tui.engine.values import Held, Outcome, Sample, Stored, raw_bytes, spec_of
 from trace_format import CannotOpen, DiskFull, Run, RunLocked, Trace, TraceError, WrongBase, open_run
 from trace_format.model import RunOutput, RunRecord
+from trace_format.text import printable
 
 NAMES = 100
 """How many names are tried before a session without a file of its own is given up."""
@@ -45,7 +45,13 @@ class RunStore:
     """Results in a run file: written when they arrive, mapped when they are looked at."""
 
     def __init__(
-        self, run: Run, *, fetch_limit: int, reuse: bool = True, folder: tempfile.TemporaryDirectory[str] | None = None
+        self,
+        run: Run,
+        *,
+        fetch_limit: int,
+        reuse: bool = True,
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+        elsewhere: str = "",
     ) -> None:
         """Keep results in `run`.
 
@@ -55,7 +61,9 @@ class RunStore:
                 that fetching one later changes nothing for those who have used it.
             reuse: Whether what earlier sessions left counts.
             folder: A temporary one that goes away with the store.
+            elsewhere: Why it is not where it would be looked for next time, "" if it is.
         """
+        self.elsewhere = elsewhere
         self._run = run
         self._folder = folder
         self._fetch_limit = fetch_limit
@@ -218,27 +226,31 @@ def open_store(trace: Trace, path: Path | None, *, fetch_limit: int, reuse: bool
     Raises:
         TraceError: If there can be no file, or `path` belongs to another trace.
     """
-    folder, run = None, None
+    folder, run, elsewhere = None, None, ""
     if path is not None:
-        run = _first_free(_numbered(path), trace, skip=(RunLocked,))
+        run, elsewhere = _first_free(path, trace, skip=(RunLocked,))
     elif reuse:
-        run = _default(trace)
+        run, elsewhere = _default(trace)
     if run is None:
         folder = tempfile.TemporaryDirectory(prefix="tapml-tui-", ignore_cleanup_errors=True)
         run = open_run(Path(folder.name) / "session.run", trace.content_id)
-    return RunStore(run, fetch_limit=fetch_limit, reuse=reuse, folder=folder)
+    return RunStore(run, fetch_limit=fetch_limit, reuse=reuse, folder=folder, elsewhere=elsewhere)
 
 
-def _default(trace: Trace) -> Run | None:
+def _default(trace: Trace) -> tuple[Run | None, str]:
     beside = trace.path.with_name(f"{trace.path.name}.runs")
     state = platformdirs.user_state_path("tapml-tui", appauthor=False) / "runs" / trace.content_id[:16]
     for folder in (beside, state):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return _first_free(_numbered(folder / "session.run"), trace, skip=(RunLocked, WrongBase))
+            run, elsewhere = _first_free(folder / "session.run", trace, skip=(RunLocked, WrongBase))
         except (OSError, CannotOpen):
             continue  # read-only, or not ours
-    return None
+        if folder is state and not elsewhere:
+            kept = printable(str(run.path.parent), 300)
+            elsewhere = f"{printable(beside.name)} cannot be used: this session is kept in {kept}"
+        return run, elsewhere
+    return None, ""
 
 
 def _numbered(path: Path) -> Iterator[Path]:
@@ -247,8 +259,15 @@ def _numbered(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
-def _first_free(paths: Iterator[Path], trace: Trace, skip: tuple[type[TraceError], ...]) -> Run:
-    for path in paths:
-        with suppress(*skip):
-            return open_run(path, trace.content_id)
+def _first_free(first: Path, trace: Trace, skip: tuple[type[TraceError], ...]) -> tuple[Run, str]:
+    """A run, and what is to be said of it where another session has the one that will be opened next time."""
+    locked = ""
+    for path in _numbered(first):
+        try:
+            run = open_run(path, trace.content_id)
+        except skip as error:
+            if isinstance(error, RunLocked):
+                locked = locked or path.name
+            continue
+        return run, f"{locked} is open in another session: this one is kept in {path.name}" if locked else ""
     raise RunLocked(f"{NAMES} runs of this trace are open in other sessions")

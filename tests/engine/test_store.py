@@ -68,6 +68,9 @@ def test_a_locked_run_makes_way_for_the_next_name(tmp_path: Path) -> None:
     with Driver(mlp().write(path)) as one, Driver(open_trace(path)) as two:
         assert one.engine.run_path.name == "session.run"
         assert two.engine.run_path.name == "session-2.run"
+        assert one.engine.snapshot.message == ""
+        said = "session.run is open in another session: this one is kept in session-2.run"
+        assert two.engine.snapshot.message == said
         assert two.step(Verb.CONTINUE).stopped is StopReason.END
 
 
@@ -77,6 +80,7 @@ def test_a_run_of_another_carving(tmp_path: Path) -> None:
         pass
     with Driver(mlp(seed=7).write(path)) as driver:
         assert driver.engine.run_path.name == "session-2.run"
+        assert driver.engine.snapshot.message == "", "it is what is opened next time, too"
     with open_trace(path) as trace, pytest.raises(WrongBase):
         Driver(trace, run_path=path.with_name("t.trace.runs") / "session.run")
 
@@ -97,6 +101,7 @@ def test_where_there_can_be_no_folder_the_state_folder_is_used(tmp_path: Path, m
     (tmp_path / "t.trace.runs").write_text("in the way")
     with Driver(mlp().write(tmp_path / "t.trace")) as driver:
         assert tmp_path / "state" in driver.engine.run_path.parents
+        assert driver.engine.snapshot.message.startswith("t.trace.runs cannot be used: this session is kept in /")
         assert driver.step(Verb.CONTINUE).counts.passed == 9
 
 
