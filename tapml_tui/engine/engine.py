@@ -45,6 +45,7 @@ from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Changed, Event, Snapshot, StopReason
 from tapml_tui.engine.executor import SOURCE, Awaited, Executor, Waiting
 from tapml_tui.engine.exhibits import Origin
+from tapml_tui.engine.jobs import SLOW
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
@@ -206,6 +207,7 @@ class Engine(Reader):
                 message = self._inbox.get(timeout=self._patience())
             except queue.Empty:
                 message = None
+                self._dirty |= bool(self._session.held_up_by)
             if isinstance(message, _Close):
                 break
             if message is not None:
@@ -223,7 +225,7 @@ class Engine(Reader):
             return 0.0
         if self._announcer.due:
             return REST if self._run is None else REST / 8
-        return EVENT_INTERVAL if self._dirty else None
+        return EVENT_INTERVAL if self._dirty else SLOW if waits else None
 
     def _refuse_all(self, why: str) -> None:
         """Answer everything, until the session is closed, with what broke; the state may be half changed."""

@@ -7,6 +7,7 @@ named by that job's key, without bytes. Backends execute in order, so it is ther
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -57,6 +58,10 @@ Operandlike: TypeAlias = Stored | Pending | _Seen
 Into: TypeAlias = Callable[[np.ndarray], Stored]
 
 
+SLOW = 2.0
+"""Seconds after which it is said what everybody waits for."""
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """One request to a backend.
@@ -72,6 +77,7 @@ class Job:
         missing: Which ones.
         into: Where its one output goes, if that is not the run.
         samples: By output, where that stays on the backend: the job that gathers some rows, and which.
+        sent: When, on the monotonic clock.
     """
 
     backend: str
@@ -84,6 +90,7 @@ class Job:
     missing: tuple[int, ...] = ()
     into: Into | None = None
     samples: dict[int, tuple[Job, Sample]] = field(default_factory=dict)
+    sent: float = field(default_factory=time.monotonic)
 
     @property
     def done(self) -> bool:
@@ -110,6 +117,12 @@ class Jobs:
         self._store = store
         self._numbers = count(1)
         self._flying: dict[int, Job] = {}
+
+    @property
+    def slow(self) -> str:
+        """The label of what a backend has been at for long, or ""."""
+        oldest = next(iter(self._flying.values()), None)
+        return oldest.request.label if oldest is not None and time.monotonic() - oldest.sent > SLOW else ""
 
     def in_flight(self, lane: str) -> int:
         """How many requests of a lane have no answer yet."""

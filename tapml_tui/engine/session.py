@@ -115,6 +115,12 @@ class Session:
         return self._executor.gatherer.progress
 
     @property
+    def held_up_by(self) -> str:
+        """The node that was sent ahead, and that what is under way has been waiting for; or ""."""
+        slow = self._executor.jobs.slow
+        return "" if self.node is None or slow == self.view.graph.node_id(self.node) else slow
+
+    @property
     def cursor(self) -> int:
         """Next node to execute; the number of nodes at the end."""
         return self.cursors.get(self.view.case, 0)

@@ -59,6 +59,7 @@ def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
         node = node.rpartition("/")[2]  # the cursor says where; what is said of it is news
     running = [f"fetching {node}" if node and session.fetching else node, session.activity]
     shown = [
+        f"waiting for {session.held_up_by}, which was sent ahead" if session.held_up_by else "",
         ": ".join(filter(None, running)),
         *(f"compiling {c.done}/{c.total}" for c in compiling if c.done < c.total),
     ]
