@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tapml_tui.compare.distances import max_abs
-from trace_format import Run, RunOutput, RunRecord
+from trace_format import Run, RunOutput, RunRecord, TraceError
+from trace_format.text import printable
 from trace_format.value_codec import value_bytes
 
 _THREADS = 2  # checksums and subtractions of what is large leave Python to others meanwhile; more wait for each other
@@ -25,7 +27,7 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
     Equal bytes are not looked at, and nothing twice.
 
     Raises:
-        BlockDamaged: If bytes are not what was written.
+        TraceError: If bytes are not what was written, or not there: of which file, it says.
     """
     known: dict[_Key, float] = {}
     outputs = [_subtractable(pair) for pair in pairs]
@@ -34,7 +36,7 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
 
     def subtract(left: Iterable[tuple[_Key, tuple[RunOutput, RunOutput]]]) -> None:
         for key, (a, b) in left:
-            known[key] = 0.0 if a.digest == b.digest else max_abs(run_a.array(a), run_b.array(b))
+            known[key] = 0.0 if a.digest == b.digest else max_abs(_array(run_a, a), _array(run_b, b))
 
     subtract((key, both) for key, both in each.items() if not _is_large(both[0]))
     if large:
@@ -43,6 +45,13 @@ def distances(run_a: Run, run_b: Run, pairs: Sequence[Pair | None]) -> list[floa
             for one in [pool.submit(subtract, left) for _ in range(_THREADS)]:
                 one.result()
     return [_largest([known[_key(*both)] for both in found]) for found in outputs]
+
+
+def _array(run: Run, output: RunOutput) -> npt.NDArray[Any]:
+    try:
+        return run.array(output)
+    except TraceError as error:
+        raise type(error)(f"{printable(str(run.path))}: {error.message}", error.offset) from None
 
 
 def _largest(found: list[float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -46,7 +47,7 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     """Print where two runs differ.
 
     Returns:
-        0 if all that they share is equal, and they share something; 1 if not.
+        0 if all that they share is equal, and they share something; 1 if not; 4 if one is damaged.
 
     Raises:
         TraceError: If one is no run.
@@ -65,13 +66,20 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
                 remedy="name two runs of one trace; they lie in TRACE.runs/",
             )
         changes = compare_runs(run_a, run_b)
+        damage = {path_a: run_a.damage, path_b: run_b.damage}
     counts = Counter(change["change"] for change in changes)
     if as_json:
         summary = {change.value: counts[change.value] for change in Change}
-        document = {"schema": 1, "a": path_a, "b": path_b, "summary": summary, "nodes": changes}
+        document = {"schema": 1, "a": path_a, "b": path_b, "damage": damage, "summary": summary, "nodes": changes}
         print(strict_json.dumps(document, indent=2))
     else:
         print("\n".join(_lines(changes, counts)))
+    if any(damage.values()):
+        for path, said in damage.items():
+            for one in said:
+                print(f"tapml-tui: {printable(path)} is damaged: {printable(one, limit=400)}", file=sys.stderr)
+        print("tapml-tui: what is damaged was not compared", file=sys.stderr)
+        return Exit.BAD_TRACE
     return Exit.OK if counts[Change.EQUAL.value] and set(counts) == {Change.EQUAL.value} else Exit.FAILED
 
 
@@ -141,12 +149,12 @@ def _lines(changes: list[dict[str, Any]], counts: Counter[str]) -> Iterator[str]
         if listed:
             yield f"\n{change.value}"
         for one in listed[:LISTED]:
-            yield f"  {printable(one['node'])}  case {printable(one['case'])}  {one['backend']}{_what(one)}"
+            yield f"  {printable(one['node'])}  case {printable(one['case'])}  {printable(one['backend'])}{_what(one)}"
         if len(listed) > LISTED:
             yield f"  and {len(listed) - LISTED} more: see --json"
 
 
 def _what(one: dict[str, Any]) -> str:
     before, after = one["status"]
-    status = f"  {before} -> {after}" if before != after and None not in (before, after) else ""
+    status = f"  {printable(before)} -> {printable(after)}" if before != after and None not in (before, after) else ""
     return status + ("" if one["max_abs"] is None else f"  max abs {one['max_abs']:.3g}")
