@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 MAX_JOBS = 64
 """Each is a process here, and a session there."""
+FOR_EVER = 1e9
+"""Seconds that nothing may be given: no clock waits for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ def _fetch_limit(parser: argparse.ArgumentParser, default: int, otherwise: str) 
 def _deadline(text: str) -> tuple[str, float]:
     action, _, seconds = text.partition("=")
     try:
-        if (value := float(seconds)) > 0:
+        if 0 < (value := float(seconds)) < FOR_EVER:
             return action, value
     except ValueError:
         pass

@@ -18,10 +18,14 @@ from typing import Any
 
 import platformdirs
 
+from tapml_tui.arguments import FOR_EVER
 from tapml_tui.headless.exits import CommandError
+from tapml_tui.regular_file import read_regular
 
 BESIDE = "tapml-tui.toml"
 """Name of the file in the folder of a trace."""
+MAX_BYTES = 1 << 20
+"""Of such a file: a megabyte of profiles is a mistake."""
 
 _WORDS = ("target", "host", "rpc", "tracker", "key", "device", "cc", "lower", "lib")
 # A trace, and the file beside it, may come from somebody else: neither says what is executed here.
@@ -80,11 +84,12 @@ def profile(name: str, trace: str | None = None) -> Profile:
 
 def _read(file: Path, *, trusted: bool) -> dict[str, Profile]:
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_regular(file, MAX_BYTES))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise CommandError(f"the profiles in {file} cannot be read", why=str(error), remedy="mend the file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise CommandError(f"the profiles in {file} cannot be read", why=why, remedy="mend the file") from None
     return {name: _profile(name, table, file, trusted=trusted) for name, table in tables.items()}
 
 
@@ -111,4 +116,4 @@ def _profile(name: str, table: Any, file: Path, *, trusted: bool) -> Profile:
 
 
 def _is_seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < FOR_EVER

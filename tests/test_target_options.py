@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,34 @@ def test_a_file_beside_a_trace_is_read_but_names_nothing_to_execute(trace: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ["no toml", "[a]\nwhat = 1", "[a]\nrpc = 9090", "a = 3", "[a.deadlines]\nrun = -1", "[a.deadlines]\nrun = true"],
+    [
+        "no toml",
+        "[a]\nwhat = 1",
+        "[a]\nrpc = 9090",
+        "a = 3",
+        "[a.deadlines]\nrun = -1",
+        "[a.deadlines]\nrun = true",
+        f"[a.deadlines]\nrun = {'9' * 400}",
+        f"[a.deadlines]\nrun = {'9' * 5000}",
+        "[a.deadlines]\nrun = inf",
+        f"x = {'[' * 3000}{']' * 3000}",
+    ],
 )
 def test_files_that_are_not_usable_say_so(trace: str, text: str) -> None:
     profiles.own_file().write_text(text)
     with pytest.raises(CommandError) as complaint:
         _targets(trace, "--profile", "a")
     assert "profiles.toml" in str(complaint.value)
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_a_file_beside_a_trace_that_is_no_file_is_not_waited_for(trace: str, target: str) -> None:
+    beside = Path(trace).with_name(profiles.BESIDE)
+    os.mkfifo(beside.with_name("pipe"))
+    beside.symlink_to(target)
+    with pytest.raises(CommandError, match="cannot be read") as complaint:
+        _targets(trace, "--profile", "pixel8")
+    assert complaint.value.why == "it is no regular file"
 
 
 @pytest.mark.slow

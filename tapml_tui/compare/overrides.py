@@ -22,8 +22,8 @@ Of the rules that fit an output, the last one counts, alone.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ MAX_BYTES = 1 << 20
 _SELECTORS = ("node", "operator", "dtype")
 _NUMBERS = ("times", "atol", "rtol")
 _KEYS = (*_SELECTORS, *_NUMBERS, "ignore", "reason")
+_MOST = sys.float_info.max  # integers of TOML may be larger
 _HEADER = re.compile(r"^\s*\[\[\s*tolerance\s*\]\]")
 
 
@@ -141,7 +142,7 @@ def parse_overrides(text: str, name: str) -> Overrides:
     name = printable(name, limit=200)
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, and that of a number with 5000 digits
         raise OverridesError(f"{name} is no TOML: {printable(str(error), limit=200)}") from error
     for key in content:
         if key != "tolerance":
@@ -168,7 +169,7 @@ def _rule(table: Mapping[str, Any], place: str) -> Override:
             raise OverridesError(f'{place}: {key} must be a text, like {key} = "*"')
     for key in _NUMBERS:
         value = table.get(key, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
             raise OverridesError(f"{place}: {key} must be a number that is not negative")
     if not isinstance(table.get("ignore", False), bool):
         raise OverridesError(f"{place}: ignore must be true or false")

@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tapml_tui.regular_file import read_regular
+
 SCHEMA = 1
 LEDGER = "ledger.json"
 """Its name, beside the runs."""
@@ -106,14 +108,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _read(path: Path) -> dict[str, dict[str, LedgerEntry]]:
     try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_regular(path, _LARGEST))
         return {
             str(target): {entry.signature: entry for entry in _entries(entries)}
             for target, entries in document["targets"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
 
 

@@ -26,11 +26,14 @@ from tapml_tui.engine.session import Session
 from tapml_tui.engine.store import RunStore
 from tapml_tui.engine.table import STALE, STATUSES, VERDICTS
 from tapml_tui.engine.view import View
+from tapml_tui.regular_file import read_regular
 from trace_format import Trace
 
 SCHEMA = 1
 LARGEST = 64 << 20
 """Bytes that a session file may have."""
+
+_SENSELESS = (ValueError, TypeError, IndexError, OverflowError)  # what a value raises that is left out
 
 
 class SessionFile:
@@ -72,9 +75,7 @@ class SessionFile:
     def load(self) -> bool:
         """Go on where the file says; whether there was anything to go on with."""
         try:
-            if self.path.stat().st_size > LARGEST:
-                return False
-            document = json.loads(self.path.read_text(encoding="utf-8"))
+            document = json.loads(read_regular(self.path, LARGEST))
         except (OSError, ValueError, RecursionError):
             return False
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
@@ -160,7 +161,7 @@ def restore(trace: Trace, session: Session, document: dict[str, Any]) -> None:
     Of another carving of the model, only what is told by names counts: breakpoints, notes and folds.
     """
     for row in _list(document.get("breakpoints")):
-        with suppress(ValueError, TypeError):  # also a condition that is none
+        with suppress(*_SENSELESS):  # also a condition that is none
             session.toggle(Breakpoint(BreakpointKind(row[0]), str(row[1])))
     notes = document.get("notes")
     session.notes.update({str(node): str(text) for node, text in notes.items()} if isinstance(notes, dict) else {})
@@ -168,27 +169,38 @@ def restore(trace: Trace, session: Session, document: dict[str, Any]) -> None:
     if document.get("trace") != trace.content_id:
         return
     for row in _list(document.get("outputs")):
-        with suppress(ValueError, TypeError, IndexError):
+        with suppress(*_SENSELESS):
             session.answers.choose(int(row[0]), int(row[1]), Kind(row[2]))
     placements = document.get("placements")
     for graph, rows in placements.items() if isinstance(placements, dict) else ():
-        if str(graph).isdecimal() and int(graph) < len(trace.graphs):
-            placement = session.views.placement(int(graph))
+        with suppress(*_SENSELESS):
+            placement = session.views.placement(_number(graph, len(trace.graphs)))
             for row in _list(rows):
-                with suppress(ValueError, TypeError, IndexError):
+                with suppress(*_SENSELESS):
                     placement.put(int(row[0]), int(row[1]), str(row[2]), None if row[3] is None else str(row[3]))
             placement.forget_history()
     cursors = document.get("cursors")
-    for case, cursor in cursors.items() if isinstance(cursors, dict) else ():
-        if str(case).isdecimal() and int(case) < len(trace.cases) and isinstance(cursor, int):
-            nodes = len(trace.graphs[trace.cases[int(case)].graph])
-            session.cursors[int(case)] = min(max(cursor, 0), nodes)
+    for name, cursor in cursors.items() if isinstance(cursors, dict) else ():
+        with suppress(*_SENSELESS):
+            case = _number(name, len(trace.cases))
+            session.cursors[case] = min(max(int(cursor), 0), len(trace.graphs[trace.cases[case].graph]))
     for row in _list(document.get("results")):
-        with suppress(ValueError, TypeError, IndexError):
+        with suppress(*_SENSELESS):
             if 0 <= int(row[0]) < len(trace.cases):
                 _recall(session.views.get(int(row[0]), Mode(row[1])), row[2:])
-    with suppress(ValueError, TypeError):
+    with suppress(*_SENSELESS):
         session.select(int(document.get("case", 0)), Mode(document.get("mode", "")))
+
+
+def _number(text: str, count: int) -> int:
+    """One of `count` things.
+
+    Raises:
+        ValueError: If there is none of that number.
+    """
+    if not text.isdecimal() or int(text) >= count:
+        raise ValueError("there is no such number")
+    return int(text)
 
 
 def _recall(view: View, columns: list[str]) -> None:

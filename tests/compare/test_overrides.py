@@ -62,6 +62,8 @@ def test_a_rule_says_what_it_does_to_what_why_and_where() -> None:
         ("[[tolerance]]\nrtol = -1", "rtol must be a number that is not negative"),
         ("[[tolerance]]\natol = nan", "atol must be a number"),
         ("[[tolerance]]\ntimes = inf", "times must be a number"),
+        (f"[[tolerance]]\ntimes = {'9' * 400}", "times must be a number"),
+        (f"[[tolerance]]\ntimes = {'9' * 5000}", "f.toml is no TOML:"),
         ("[[tolerance]]\ntimes = true", "times must be a number"),
         ("[[tolerance]]\ntimes = 0", "would let nothing pass"),
         ("[[tolerance]]\ntimes = 2\nnode = 3", 'node must be a text, like node = "*"'),

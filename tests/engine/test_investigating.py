@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,8 @@ def test_notes_are_kept_by_node(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger_is_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
-    for text in ("", "[]", '{"targets": 3}', '{"targets": {"t": [{}]}}', "[" * 100000):
+    entry = {"signature": "s", "op": "o", "nodes": [], "status": "source", "reason": "", "factor": 1, "evidence": ""}
+    huge = json.dumps({"targets": {"t": [entry | {"factor": 10**400}]}})
+    for text in ("", "[]", '{"targets": 3}', '{"targets": {"t": [{}]}}', "[" * 100000, huge):
         path.write_text(text)
         assert Ledger(path).document()["targets"] == {}

@@ -100,16 +100,21 @@ def test_a_file_that_makes_no_sense_is_no_obstacle(tmp_path: Path, text: str) ->
         assert driver.step(Verb.CONTINUE).stopped is StopReason.END
 
 
-def test_values_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", [77, float("inf"), float("nan"), 10**400, "9" * 5000, [], None])
+def test_values_that_do_not_fit_are_left_out(tmp_path: Path, case: object) -> None:
     path, run = tmp_path / "t.trace", tmp_path / "a.run"
     with Driver(mlp().write(path), run_path=run, resume=True) as driver:
         driver.do(SetNote(3, "kept"))
         driver.step(Verb.INTO)
     document = json.loads(run.with_suffix(".json").read_text())
     document |= {
-        "placements": {"0": [[0, 99, "source", None], [0, 2, "moon", None], [1, 2, "source", None], "x"], "7": []},
-        "cursors": {"0": 10**9, "x": 1, "5": 2},
-        "case": 77,
+        "placements": {
+            "0": [[0, 99, "source", None], [0, 2, "moon", None], [1, 2, "source", None], "x"],
+            "7": [],
+            "9" * 5000: [],
+        },
+        "cursors": {"9" * 5000: 1, "1": float("inf"), "0": 10**9, "x": 1, "5": 2},
+        "case": case,
         "results": [[0, "chained", "!", "", ""], [0, "chained"], [9, "chained", "", "", ""]],
     }
     run.with_suffix(".json").write_text(json.dumps(document))
@@ -117,6 +122,13 @@ def test_values_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
         assert driver.engine.note(3) == "kept"
         assert driver.engine.snapshot.cursor == 9
         assert [driver.engine.table.backend[i] for i in range(3)] == [1, 0, 1]
+
+
+def test_what_is_no_file_is_no_obstacle_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "ledger.json").symlink_to("/dev/zero")
+    with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
+        assert driver.step(Verb.CONTINUE).stopped is StopReason.END
 
 
 def test_another_carving_keeps_what_names_tell(tmp_path: Path) -> None:
