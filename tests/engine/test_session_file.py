@@ -34,6 +34,7 @@ from tapml_tui.engine.commands import (
     Verb,
 )
 from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.ledger import write_atomically
 from tapml_tui.engine.script import parse_script
 from tests.engine.toys import Driver, mlp
 from tests.sampling import SEED, count
@@ -129,6 +130,16 @@ def test_what_is_no_file_is_no_obstacle_and_not_waited_for(tmp_path: Path) -> No
     (tmp_path / "ledger.json").symlink_to("/dev/zero")
     with Driver(mlp().write(tmp_path / "t.trace"), run_path=tmp_path / "a.run", resume=True) as driver:
         assert driver.step(Verb.CONTINUE).stopped is StopReason.END
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "a.json"
+    precious.write_text("mine")
+    for link in (tmp_path / ".a.json.partial", path):
+        link.symlink_to(precious)
+    write_atomically(path, "{}")
+    assert (precious.read_text(), path.read_text(), path.is_symlink()) == ("mine", "{}", False)
+    assert {one.name for one in tmp_path.iterdir()} == {"precious", "a.json"}
 
 
 def test_another_carving_keeps_what_names_tell(tmp_path: Path) -> None:
