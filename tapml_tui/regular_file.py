@@ -1,12 +1,18 @@
-"""Opens what may have come from somebody else: never a pipe that waits for ever, never more than a limit."""
+"""Opens what may have come from somebody else: never a pipe that waits for ever, never more than a limit.
+
+And what is written never takes the place of a trace.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from trace_format.records import MAGIC_STEM
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -41,3 +47,16 @@ def read_regular(path: Path, most: int) -> str:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most} bytes", os.fspath(path))
     return data.decode()
+
+
+def spare_traces(path: str | os.PathLike[str]) -> None:
+    """Look at what is in the place of a file that is to be written: a slip of the pen costs no carving.
+
+    Raises:
+        FileExistsError: If it is a trace or a run.
+    """
+    if not os.path.isfile(path):
+        return
+    with suppress(PermissionError), open_regular(path) as stream:
+        if stream.read(len(MAGIC_STEM)) == MAGIC_STEM:
+            raise FileExistsError(errno.EEXIST, "it is a trace or a run, which this would destroy", os.fspath(path))

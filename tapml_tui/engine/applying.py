@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -39,6 +41,7 @@ from tapml_tui.engine.migrating import CannotMigrate
 from tapml_tui.engine.script import format_command
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.export import CannotExport, write_test
+from tapml_tui.regular_file import spare_traces
 
 NOTE = 10_000
 """Characters that a note may have."""
@@ -91,13 +94,30 @@ def _record(session: Session, file: str | None) -> Stopped:
     before, session.script = session.script, None
     if file is None:
         return Stopped(StopReason.DONE, f"recorded in {before}" if before else "nothing is being recorded")
-    path = Path(file).expanduser()
     try:
+        path = _place(file)
         path.write_text("", encoding="utf-8")
     except OSError as error:
         return Stopped(StopReason.REFUSED, f"nothing is recorded: {error}")
     session.script = path
     return Stopped(StopReason.DONE, f"recording in {path}: tapml-tui TRACE --script {path} replays it")
+
+
+def _place(file: str) -> Path:
+    """Where a file that a command names is to be written.
+
+    Raises:
+        OSError: If no file can be there, or a trace is.
+    """
+    try:
+        os.fsencode(file)
+        path = Path(file).expanduser()
+    except (ValueError, RuntimeError) as error:
+        raise OSError(errno.EINVAL, str(error), file) from None
+    if not path.name or "\0" in file:
+        raise OSError(errno.EINVAL, "that names no file", file)
+    spare_traces(path)
+    return path
 
 
 def begin(session: Session, command: Command) -> Waiting[Stopped] | None:
@@ -133,8 +153,8 @@ def _note(session: Session, node: int, text: str) -> Stopped:
 
 
 def _export(session: Session, node: int, file: str) -> Stopped:
-    path = Path(file).expanduser()
     try:
+        path = _place(file)
         _, data = write_test(session.exhibit(node), path)
     except (CannotExport, OSError) as error:
         return Stopped(StopReason.REFUSED, f"no test was written: {error}")

@@ -253,7 +253,10 @@ class Session:
 
     def visit_all(self, nodes: Sequence[int] | None, *, retry: bool = False) -> Waiting[Stopped]:
         """Execute nodes (all by default) without moving the cursor and without stops."""
-        done = yield from self._visit_all(range(len(self.view.graph)) if nodes is None else nodes, retry=retry)
+        there = range(len(self.view.graph))
+        if strange := [node for node in nodes or () if node not in there]:
+            return Stopped(StopReason.REFUSED, f"there is no node {strange[0]}")
+        done = yield from self._visit_all(there if nodes is None else nodes, retry=retry)
         return Stopped(StopReason.STEP, f"{done} nodes executed")
 
     def visit_cases(self, cases: Sequence[int]) -> Waiting[Stopped]:

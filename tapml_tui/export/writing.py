@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, UnitInput
 from tapml_tui.export.exhibit import CannotExport, Exhibit
+from tapml_tui.regular_file import spare_traces
 from trace_format.text import printable
 
 _NAME = re.compile(r"([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)\.[A-Za-z0-9_]+")
@@ -36,6 +37,8 @@ def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
         OSError: If it cannot be written.
     """
     data = path.with_suffix(".npz")
+    for place in (path, data):
+        spare_traces(place)
     arrays = _arrays(exhibit)
     literals = {name: literal for name, array in arrays.items() if (literal := _literal(array)) is not None}
     large = {name: _bits(array) for name, array in arrays.items() if name not in literals}

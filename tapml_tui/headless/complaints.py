@@ -85,6 +85,7 @@ def _operating_system(error: OSError) -> CommandError:
     what = f"cannot use {name}" if name else "the operating system refused"
     remedy = {
         errno.ENOENT: "check the name",
+        errno.EEXIST: "give what is written another name",
         errno.EISDIR: "name a file, not a folder",
         errno.EACCES: "check who owns it and its permissions (ls -l)",
         errno.EPERM: "check who owns it and its permissions (ls -l)",

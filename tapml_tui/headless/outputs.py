@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from tapml_tui.regular_file import spare_traces
+
 STDOUT = "-"
 
 
@@ -23,7 +25,7 @@ def whole(path: str) -> Iterator[TextIO]:
         path: `STDOUT`, a device or a pipe are written directly.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written, or is a trace.
     """
     place = Path(os.path.realpath(path))
     if path == STDOUT or (place.exists() and not place.is_file() and not place.is_dir()):
@@ -34,6 +36,7 @@ def whole(path: str) -> Iterator[TextIO]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if place.exists() and not os.access(place, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    spare_traces(place)
     partial = place.with_name(f".{place.name[:100]}.{os.getpid()}.partial")
     try:
         with open(partial, "w", encoding="utf-8") as stream:
@@ -49,4 +52,5 @@ def as_it_comes(path: str) -> TextIO:
     if path == STDOUT:
         # A second handle, because closing it must leave stdout open.
         return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
+    spare_traces(path)
     return open(path, "w", encoding="utf-8")

@@ -14,7 +14,7 @@ from tapml_tui.headless.exits import CommandError, Exit
 from tapml_tui.headless.script import replay
 from tests.engine.numpy_backend import NumpyBackend
 from tests.engine.toys import mlp
-from trace_format import Trace
+from trace_format import Trace, open_trace
 
 
 @pytest.fixture
@@ -63,3 +63,31 @@ def test_what_is_no_script_is_a_usage_error(trace: str, tmp_path: Path, text: st
         replay(trace, str(script), engine_with(None))
     with pytest.raises(CommandError):
         replay(trace, str(tmp_path / "missing.txt"), engine_with(None))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run-nodes nodes=[99999999999999999999]", "there is no node 99999999999999999999"),
+        ("run-nodes nodes=[0, -1]", "there is no node -1"),
+        ('export node=0 file=""', "no test was written"),
+        ('export node=0 file="\\u0000"', "no test was written"),
+        ('export node=0 file="\\ud800"', "no test was written"),
+        ('record file="\\u0000"', "nothing is recorded"),
+        ('record file="~nosuchuser/x"', "nothing is recorded"),
+        ('record file=""', "nothing is recorded"),
+        ('record file="{trace}"', "it is a trace or a run"),
+        ('export node=0 file="{trace}"', "it is a trace or a run"),
+        ('export node=0 file="{folder}/a.run"', "it is a trace or a run"),
+    ],
+)
+def test_a_step_that_cannot_be_done_is_refused_and_destroys_nothing(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
+    before, script = Path(trace).read_bytes(), tmp_path / "steps.txt"
+    script.write_text(line.replace("{trace}", trace).replace("{folder}", str(tmp_path)))
+    assert replay(trace, str(script), engine_with(None)) == Exit.FAILED
+    out = capsys.readouterr().out
+    assert "refused" in out and says in out
+    assert Path(trace).read_bytes() == before
+    assert open_trace(trace).complete
