@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -38,6 +39,7 @@ from trace_format.records import (
 from trace_format.text import printable
 
 _CHUNK = 1 << 20
+_PIECE = 16 << 20
 _COPIED = 8 << 20  # of tables, together
 
 
@@ -139,7 +141,7 @@ class TraceFile:
             try:
                 self.header_end, self.head = self._read_head(shown)
             except TraceError:
-                if not tolerant or self.data.find(MARKER) < 0:
+                if not tolerant or self.find(MARKER, 0) < 0:
                     raise
                 self.header_end, self.head = len(MAGIC), Head("trace", MINOR, None, Provenance())
         except BaseException:
@@ -199,6 +201,31 @@ class TraceFile:
             return memoryview(self.data)[record.body : end]
         self._room -= len(copied)
         return memoryview(copied).toreadonly()
+
+    def find(self, pattern: bytes, start: int, end: int | None = None) -> int:
+        """Offset of the first `pattern` (no zero in it) in [start, end), or -1.
+
+        Holes are skipped: a file of a terabyte may have no bytes. Interrupts get through between the pieces.
+        """
+        end = self.size if end is None else end
+        while start < end:
+            start, stop = self._extent(start, end)
+            for at in range(start, stop, _PIECE):
+                found = self.data.find(pattern, at, min(at + _PIECE + len(pattern) - 1, stop))
+                if found >= 0:
+                    return found
+            start = stop
+        return -1
+
+    def _extent(self, start: int, end: int) -> tuple[int, int]:
+        """The next bytes at or after `start` that are no hole, as far as the system tells."""
+        try:
+            start = os.lseek(self._descriptor, start, os.SEEK_DATA)
+            return start, min(os.lseek(self._descriptor, start, os.SEEK_HOLE), end)
+        except OSError as error:
+            return (end if error.errno == errno.ENXIO else start), end
+        except AttributeError:  # it does not tell
+            return start, end
 
     def check_unchanged(self) -> None:
         """See `Trace.check_unchanged`."""

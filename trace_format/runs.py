@@ -170,7 +170,7 @@ class Run:
         """Read all records; returns where the last whole one ends."""
         end = self._file.header_end
         there = arrive(end + HEADER.size)
-        for record in walk(self._file.data, end, self._file.size, self._complain):
+        for record in walk(self._file, end, self._file.size, self._complain):
             if record.end + HEADER.size > there:  # its body is behind its bytes, the next header behind its body
                 there = arrive(record.end + HEADER.size)
             try:

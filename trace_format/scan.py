@@ -16,7 +16,6 @@ from trace_format.records import (
     MAGIC,
     MARKER,
     TRAILER,
-    Buffer,
     Op,
     Record,
     block_count,
@@ -29,11 +28,11 @@ from trace_format.value_codec import decode_value
 Report = Callable[[TraceError], None]
 
 
-def walk(data: Buffer, start: int, size: int, report: Report) -> Iterator[Record]:
+def walk(file: TraceFile, start: int, size: int, report: Report) -> Iterator[Record]:
     """Every record whose header is intact, in file order, finding the way again behind damage.
 
     Args:
-        data: The file.
+        file: The file.
         start: Where the first record is.
         size: Size of the file, without a trailer.
         report: Told of damage: that the file is cut, or what was skipped.
@@ -41,12 +40,12 @@ def walk(data: Buffer, start: int, size: int, report: Report) -> Iterator[Record
     offset = start
     while offset < size:
         try:
-            record = read_header(data, offset, size)
+            record = read_header(file.data, offset, size)
         except Truncated as error:
             report(error)
             return
         except (RecordDamaged, LimitExceeded) as error:
-            found = _next_header(data, offset + 1, size)
+            found = _next_header(file, offset + 1, size)
             lost = (found or size) - offset
             report(type(error)(f"{error.message}; {lost} bytes skipped", offset))
             if found is None:
@@ -57,12 +56,11 @@ def walk(data: Buffer, start: int, size: int, report: Report) -> Iterator[Record
         offset = record.end
 
 
-def _next_header(data: Buffer, offset: int, size: int) -> int | None:
+def _next_header(file: TraceFile, offset: int, size: int) -> int | None:
     """Where the next intact header is. A header knows its offset, so bytes that look like one are none."""
-    find = data.find  # type: ignore[union-attr]
-    while (offset := find(MARKER, offset, size)) >= 0:
+    while (offset := file.find(MARKER, offset, size)) >= 0:
         try:
-            return read_header(data, offset, size).offset
+            return read_header(file.data, offset, size).offset
         except TraceError:
             offset += 1
     return None
@@ -109,7 +107,7 @@ class Scan:
         if end > len(MAGIC):
             head = read_header(data, len(MAGIC), size)
             self.contents.hash(head, read_body(data, head))
-        for record in walk(data, end, size, self._problem):
+        for record in walk(self._file, end, size, self._problem):
             self._lost_bytes += record.offset - end
             end = record.end
             try:

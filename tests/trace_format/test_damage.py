@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from trace_format import (
     recover,
     verify,
 )
+from trace_format.file import TraceFile
 from trace_format.limits import BLOCK
-from trace_format.records import FOOTER_OPS, Op
+from trace_format.records import FOOTER_OPS, MARKER, TRAILER, Op
 
 
 def offset_of(data: bytes, opcode: Op, number: int = 0) -> int:
@@ -247,3 +249,27 @@ def test_recover_never_writes_over_the_broken_trace(tmp_path: Path) -> None:
     with pytest.raises(TraceError):
         recover(path, path)
     assert path.read_bytes() == before
+
+
+def test_a_hole_of_a_terabyte_is_not_searched_byte_by_byte(tmp_path: Path) -> None:
+    path = small_trace(tmp_path / "t")
+    end = path.stat().st_size - TRAILER.size
+    os.truncate(path, 1 << 40)
+    begun = time.monotonic()
+    with open_trace(path) as trace:
+        assert not trace.complete and trace.damage
+        assert len(trace.graphs[0]) == len(small_nodes())
+    assert any(f"{(1 << 40) - end} bytes skipped" in finding.message for finding in verify(path))
+    assert time.monotonic() - begun < 20
+
+
+def test_an_intact_header_is_found_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trace_format.file._PIECE", 64)
+    path = small_trace(tmp_path / "t")
+    markers = [record.offset for record in records_of(path.read_bytes())]
+    file = TraceFile(path)
+    found = [-1]
+    while (at := file.find(MARKER, found[-1] + 1)) >= 0:
+        found.append(at)
+    file.close()
+    assert found[1:] == markers
