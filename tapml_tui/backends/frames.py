@@ -19,6 +19,7 @@ import numpy as np
 MAGIC = b"TTf1"
 MAX_HEADER = 64 << 20
 MAX_BLOCKS = 16 << 30
+_ANY_NAME = "surrogatepass"  # Python's text for a path that is no UTF-8 is none either
 _PREFIX = struct.Struct("<4sIQ")
 
 Header: TypeAlias = dict[str, Any]
@@ -30,7 +31,7 @@ class FrameError(Exception):
 
 def pack(header: Header, blocks: Sequence[memoryview] = ()) -> list[bytes | memoryview]:
     """The pieces of one frame, to be written in order."""
-    body = msgpack.packb({**header, "blocks": [block.nbytes for block in blocks]})
+    body = msgpack.packb({**header, "blocks": [block.nbytes for block in blocks]}, unicode_errors=_ANY_NAME)
     return [_PREFIX.pack(MAGIC, len(body), sum(block.nbytes for block in blocks)), body, *blocks]
 
 
@@ -57,7 +58,7 @@ def read(stream: BinaryIO) -> tuple[Header, list[np.ndarray]] | None:
     if len(body) < header_bytes:
         raise FrameError("a frame ends in its header")
     try:
-        header = msgpack.unpackb(body, strict_map_key=False)
+        header = msgpack.unpackb(body, strict_map_key=False, unicode_errors=_ANY_NAME)
         sizes = [int(size) for size in header.pop("blocks")]
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise FrameError(f"a frame's header cannot be read: {error}") from None

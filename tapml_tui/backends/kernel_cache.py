@@ -139,7 +139,8 @@ class KernelCache:
         if isinstance(kernel, Kernel):
             body = msgpack.packb([True, kernel.function, list(kernel.identity)])
         else:
-            body = msgpack.packb([False, kernel.unsupported, str(kernel.stage), kernel.reason, kernel.detail])
+            said = [False, kernel.unsupported, str(kernel.stage), kernel.reason, kernel.detail]
+            body = msgpack.packb(said, unicode_errors="replace")  # it may name a path that is no UTF-8
         now = time.time()
         try:
             if library is not None and library not in self._checked:

@@ -148,9 +148,15 @@ class WorkerProcess:
 
     def _write(self) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError), self._process.stdin as stream:
+        with contextlib.suppress(OSError), self._process.stdin as stream:
             while (item := self._outbox.get()) is not None:
-                for piece in frames.pack(*item):
+                try:
+                    pieces = frames.pack(*item)
+                except (ValueError, TypeError, OverflowError) as error:
+                    self._on_log(f"a request cannot be sent to the worker: {error}")
+                    self.kill()
+                    return
+                for piece in pieces:
                     stream.write(piece)
                 stream.flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 
 import numpy as np
@@ -31,6 +32,12 @@ def test_round_trip(sent: list[tuple[dict[str, object], list[bytes]]]) -> None:
     while (frame := frames.read(stream)) is not None:
         received.append((frame[0], [block.tobytes() for block in frame[1]]))
     assert received == sent
+
+
+def test_a_path_that_is_no_utf8_comes_out_as_it_went_in() -> None:
+    sent = {"path": os.fsdecode(b"/tmp/\xff\xfe.trace"), "\ud800": ["\udcff"]}
+    frame = frames.read(io.BytesIO(_packed(sent, [])))
+    assert frame is not None and frame[0] == sent
 
 
 @given(_HEADERS, st.lists(st.binary(max_size=300), max_size=3), st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tapml_tui.backends.process import WorkerProcess
 from tests.backends.driver import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +111,15 @@ def test_ended(tmp_path: Path, kernel_folder: Path, ending: str) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_request_that_is_no_frame_is_said_and_ends_the_worker() -> None:
+    said: list[str] = []
+    codes: queue.SimpleQueue[int] = queue.SimpleQueue()
+    worker = WorkerProcess("json.tool", on_frame=lambda *_: None, on_exit=codes.put, on_log=said.append)
+    worker.send({"op": 1 << 70})
+    assert codes.get(timeout=60) == -signal.SIGKILL
+    assert any("cannot be sent to the worker" in line for line in said)
 
 
 _GIL_HOLDER = """
