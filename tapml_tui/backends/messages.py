@@ -38,7 +38,10 @@ def detail(text: str) -> str:
 
 def of_exception(error: BaseException) -> tuple[str, str]:
     """(reason, detail) of an exception."""
-    text = str(error).strip()
     name = type(error).__name__
-    full = text if text.startswith(name) else f"{name}: {text}"
+    try:
+        text = str(error).strip()
+    except Exception as another:  # the user's code may raise anything, also while it is asked what it raised
+        text = f"its own message raises {type(another).__name__}"
+    full = text if text.startswith(name) else f"{name}: {text}" if text else name
     return in_words(text) or cause(full), detail(full)

@@ -41,7 +41,7 @@ def execute(file: str, option: str) -> ModuleType:
             raise ImportError(f"{file} is no Python file")
         module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
+    except BaseException as error:  # the user's code may raise anything, SystemExit too
         reason, detail = messages.of_exception(error)
         raise NotExecuted(f"the {option} file {path.name}: {reason}", detail) from error
     return module
