@@ -169,7 +169,14 @@ class Law(ABC):
             In the unit of the value and the dtype of `magnitude`.
         """
         magnitude = np.ascontiguousarray(magnitude)
-        return self.allow(magnitude, np.empty_like(magnitude), np.empty_like(magnitude))
+        with np.errstate(all="ignore"):
+            return self.allow(magnitude, np.empty_like(magnitude), np.empty_like(magnitude))
+
+    def allowed(self, reference: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """How far each element of a reference may be off; see `allowance`."""
+        with np.errstate(all="ignore"):  # also the cast: a NaN may be a signalling one
+            wide = reference.astype(np.complex128 if reference.dtype.kind == "c" else np.float64)
+            return np.asarray(self.allowance(np.abs(wide)), np.float64)
 
     def at(self, magnitude: float) -> float:
         """The allowance of one element."""

@@ -112,8 +112,7 @@ def _output(index: int, stored: Stored, compared: Comparison | None) -> Output:
         return Output(index, None)
     if compared.law is None:
         return Output(index, expected)
-    wide = np.abs(expected.astype(np.complex128 if expected.dtype.kind == "c" else np.float64))
-    return Output(index, expected, compared.law.allowance(wide))
+    return Output(index, expected, compared.law.allowed(expected))
 
 
 def _array(stored: Stored) -> np.ndarray:

@@ -97,10 +97,10 @@ def judge(
             continue
         floor = smaller.floors[place] if smaller.floors else None
         compared = _compared(smaller, floor, right, actual)
-        outputs.append(Output(output.index, right, _allowed(compared, right)))
+        law = compared.law
+        outputs.append(Output(output.index, right, law.allowed(right) if law is not None else None))
         if not compared.passed and not reason:
             reason = compared.reason
-            law = compared.law
             found = diagnose(
                 right,
                 actual,
@@ -121,15 +121,6 @@ def _compared(smaller: Exhibit, floor: Floor | None, right: npt.NDArray[Any], ac
     inputs = smaller.inputs
     arithmetic = arithmetic_of(smaller.unit, right.shape, lambda one, other: products_of(inputs[one], inputs[other]))
     return compare(right, actual, floor=floor, **arithmetic._asdict())
-
-
-def _allowed(compared: Comparison, right: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
-    if compared.law is None:
-        return None
-    allowed: npt.NDArray[np.float64] = compared.law.allowance(
-        np.abs(right.astype(np.complex128 if right.dtype.kind == "c" else np.float64))
-    )
-    return allowed
 
 
 def _sort(reason: str) -> str:

@@ -349,3 +349,15 @@ def test_an_allowance_rises_with_the_element_and_is_the_same_in_both_widths(
 def test_what_must_be_exact_has_no_noise() -> None:
     with pytest.raises(ValueError, match="compared exactly"):
         noise_of(np.dtype(np.int64), None, 1.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16, np.complex64])
+@pytest.mark.parametrize("floor", [None, Floor(1e-6, 1e-7), Floor(math.inf, math.inf)])
+def test_what_is_no_number_is_nothing_to_warn_of(dtype: type, floor: Floor | None) -> None:
+    with np.errstate(all="ignore"):
+        values = np.array([1.0, np.nan, np.inf, -np.inf, 1e300]).astype(dtype)
+    if dtype is np.float32:
+        values.view(np.uint32)[1] = 0x7F800001  # a signalling NaN
+    allowed = noise_of(np.dtype(dtype), floor, 1.0, terms=1.0, functions=False).allowed(values)
+    assert allowed.dtype == np.float64 and allowed.shape == values.shape
