@@ -103,9 +103,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")  # one name: what a crash leaves is the next one's to replace
     partial.unlink(missing_ok=True)
-    # A folder of somebody else's may have a link there: what it leads to is not ours to write.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(partial, flags, 0o666), "w", encoding="utf-8") as stream:
+    with partial.open("x", encoding="utf-8") as stream:  # no link of somebody else's is followed
         stream.write(text)
     os.replace(partial, path)
 

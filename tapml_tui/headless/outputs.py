@@ -38,8 +38,9 @@ def whole(path: str) -> Iterator[TextIO]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     spare_traces(place)
     partial = place.with_name(f".{place.name[:100]}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
     try:
-        with open(partial, "w", encoding="utf-8") as stream:
+        with open(partial, "x", encoding="utf-8") as stream:  # no link of somebody else's is followed
             yield stream
         os.replace(partial, place)
     finally:

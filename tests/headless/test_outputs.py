@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -45,3 +46,12 @@ def test_an_older_report_is_replaced(tmp_path: Path, writer: Callable[[str], Abs
         with writer(str(place)) as stream:
             stream.write(text)
     assert place.read_text() == "{}"
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / f".report.json.{os.getpid()}.partial").symlink_to("precious")
+    with whole(str(tmp_path / "report.json")) as stream:
+        stream.write("{}")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert {one.name for one in tmp_path.iterdir()} == {"precious", "report.json"}
