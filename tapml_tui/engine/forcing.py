@@ -52,8 +52,10 @@ def _mapped(stream: BinaryIO, spec: TensorSpec) -> npt.NDArray[Any]:
     if head.getvalue().startswith(b"PK"):
         raise CannotForce("is no single array: save it with numpy.save")
     try:
-        read_header = _VERSIONS[np.lib.format.read_magic(head)]
-        shape, fortran, dtype = read_header(head)
+        version = np.lib.format.read_magic(head)
+        if version not in _VERSIONS:
+            raise ValueError(f"version {version[0]}.{version[1]}, which no plain array has")
+        shape, fortran, dtype = _VERSIONS[version](head)
         has = f"{dtype} {list(shape)}"
     except Exception as error:  # numpy has Python's own parser read the header, which may raise anything
         why = printable(str(error).partition("\n")[0]) or type(error).__name__
