@@ -156,3 +156,17 @@ def test_many_units_in_one_library(tmp_path: Path) -> None:
     for name, expected in (("sin", x + 1), ("cos", x + 2), ("relu", x)):
         np.testing.assert_array_equal(machine[name](tvm.runtime.tensor(x)).numpy(), expected)
     assert not list(tmp_path.glob("build-*"))
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("3"), ValueError("3")])
+def test_whatever_the_users_own_converters_raise_is_told_as_theirs(error: BaseException) -> None:
+    from tapml_tui.backends.compiler.lower import NotLowered, lower_unit
+
+    def fail(*_: object) -> None:
+        raise error
+
+    plain = unary("aten.relu.default", np.ones(4, np.float32))
+    for user, whose in ((fail, "lower() of --lower"), (lambda op: fail, "the converter of --lower")):
+        with pytest.raises(NotLowered) as raised:
+            lower_unit(plain, (), user)
+        assert raised.value.reason == f"{whose}: {type(error).__name__}: 3"

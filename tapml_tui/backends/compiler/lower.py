@@ -84,7 +84,7 @@ def lower_unit(unit: Unit, allow: Collection[str], user: Lower | None) -> Lowere
     Raises:
         NotLowered: If none does; its detail has the message of each.
     """
-    if user is not None and (builders := [user(call.op) for call in unit.calls]) and any(builders):
+    if user is not None and any(builders := _builders(unit, user)):
         return _by_user(unit, builders)
     try:
         program = export_unit(unit, allow)
@@ -132,6 +132,18 @@ def warm_up() -> None:
         from_exported_program(each, run_ep_decomposition=False)
 
 
+def _builders(unit: Unit, user: Lower) -> list[Builder | None]:
+    try:
+        return [user(call.op) for call in unit.calls]
+    except BaseException as error:  # as in `_by_user`
+        raise _of_user("lower() of --lower", error) from error
+
+
+def _of_user(whose: str, error: BaseException) -> NotLowered:
+    reason, detail = messages.of_exception(error)
+    return NotLowered(f"{whose}: {reason}", detail, unsupported=False)
+
+
 def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
     if not all(builders):
         raise NotLowered("the --lower file converts only a part of a fused unit", "", unsupported=False)
@@ -150,9 +162,8 @@ def _by_user(unit: Unit, builders: list[Builder | None]) -> Lowered:
                 outputs = block.emit_output(given[0] if len(given) == 1 else relax.Tuple(given))
             block.emit_func_output(outputs)
         module = block.get()
-    except Exception as error:  # the user's code may raise anything
-        reason, detail = messages.of_exception(error)
-        raise NotLowered(f"the converter of --lower: {reason}", detail, unsupported=False) from error
+    except BaseException as error:  # the user's code may raise anything, SystemExit too
+        raise _of_user("the converter of --lower", error) from error
     return Lowered(module, _identity(module["main"]), by_user=True)
 
 
