@@ -153,6 +153,7 @@ class Run:
         self._tensors: dict[bytes, _Kept] = {}
         self._checked: dict[bytes, Stored] = {}  # by `check_ahead`
         self.damage: list[str] = []
+        self.torn = False  # its end is half a record: a crash left it, or somebody is writing
         self._file = TraceFile(path)
         try:
             if self._file.head.kind != "run" or self._file.head.base is None:
@@ -189,7 +190,9 @@ class Run:
         return end
 
     def _complain(self, error: TraceError) -> None:
-        if len(self.damage) < 50:
+        if isinstance(error, Truncated):
+            self.torn = True
+        elif len(self.damage) < 50:
             self.damage.append(str(error))
 
     @property

@@ -67,13 +67,18 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
             )
         changes = compare_runs(run_a, run_b)
         damage = {path_a: run_a.damage, path_b: run_b.damage}
+        torn = [path for path, run in ((path_a, run_a), (path_b, run_b)) if run.torn]
     counts = Counter(change["change"] for change in changes)
     if as_json:
         summary = {change.value: counts[change.value] for change in Change}
-        document = {"schema": 1, "a": path_a, "b": path_b, "damage": damage, "summary": summary, "nodes": changes}
+        said = {"a": path_a, "b": path_b, "damage": damage, "torn": torn}
+        document = {"schema": 1, **said, "summary": summary, "nodes": changes}
         print(strict_json.dumps(document, indent=2))
     else:
         print("\n".join(_lines(changes, counts)))
+    for path in torn:
+        why = "its session was killed, or is writing"
+        print(f"tapml-tui: {printable(path)} ends in half a record, which is left out: {why}", file=sys.stderr)
     if any(damage.values()):
         for path, said in damage.items():
             for one in said:

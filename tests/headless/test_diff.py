@@ -34,14 +34,24 @@ def test_no_escape_sequence_of_a_run_reaches_the_terminal(tmp_path: Path, capsys
     assert "\x1b" not in out and "\\e[31m -> \\e[31mother" in out
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped"])
-def test_a_damaged_run_is_named_and_nothing_is_called_equal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
-) -> None:
+def test_the_torn_end_of_a_run_is_no_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = write_run(tmp_path / "a.run", nodes=3), write_run(tmp_path / "b.run", nodes=3)
+    for path in (a, b):
+        path.write_bytes(path.read_bytes()[:-20])
+    assert diff(str(a), str(b), as_json=True) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["torn"] == [str(a), str(b)]
+    assert json.loads(out)["damage"] == {str(a): [], str(b): []}
+    assert f"{b} ends in half a record" in err
+    write_run(tmp_path / "whole.run", nodes=3)
+    assert diff(str(tmp_path / "whole.run"), str(b), as_json=False) == 1
+
+
+def test_a_damaged_run_is_named_and_nothing_is_called_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write_run(tmp_path / "a.run", nodes=3), write_run(tmp_path / "b.run", nodes=3)
     whole = bytearray(b.read_bytes())
     whole[-20] ^= 1
-    b.write_bytes(whole if harm == "flipped" else whole[:-20])
+    b.write_bytes(whole)
     assert diff(str(a), str(b), as_json=True) == 4
     out, err = capsys.readouterr()
     damage = json.loads(out)["damage"]
