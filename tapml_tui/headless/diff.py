@@ -71,8 +71,8 @@ def diff(path_a: str, path_b: str, *, as_json: bool) -> int:
     counts = Counter(change["change"] for change in changes)
     if as_json:
         summary = {change.value: counts[change.value] for change in Change}
-        said = {"a": path_a, "b": path_b, "damage": damage, "torn": torn}
-        document = {"schema": 1, **said, "summary": summary, "nodes": changes}
+        known = {"a": path_a, "b": path_b, "damage": damage, "torn": torn}
+        document = {"schema": 1, **known, "summary": summary, "nodes": changes}
         print(strict_json.dumps(document, indent=2))
     else:
         print("\n".join(_lines(changes, counts)))
