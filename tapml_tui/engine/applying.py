@@ -46,6 +46,8 @@ from tapml_tui.regular_file import spare_traces
 NOTE = 10_000
 """Characters that a note may have."""
 
+_NOT_RECORDED = (Record, Interrupt, Describe, SetFolds)
+
 
 def apply(session: Session, command: Command) -> Stopped | None:
     """Carry out what is done at once; None for a command that is not of this kind."""
@@ -85,7 +87,7 @@ def apply(session: Session, command: Command) -> Stopped | None:
 
 def record(session: Session, command: Command) -> None:
     """Write a command into the script that is being recorded, if one is."""
-    if session.script is not None and not isinstance(command, Record | Interrupt | Describe):
+    if session.script is not None and not isinstance(command, _NOT_RECORDED):
         with session.script.open("a", encoding="utf-8") as script:
             print(format_command(command), file=script)
 
@@ -96,7 +98,10 @@ def _record(session: Session, file: str | None) -> Stopped:
         return Stopped(StopReason.DONE, f"recorded in {before}" if before else "nothing is being recorded")
     try:
         path = _place(file)
-        path.write_text("", encoding="utf-8")
+        path.open("x").close()
+    except FileExistsError as error:
+        said = f"nothing is recorded: {error.filename} exists; choose another name"
+        return Stopped(StopReason.REFUSED, said)
     except OSError as error:
         return Stopped(StopReason.REFUSED, f"nothing is recorded: {error}")
     session.script = path

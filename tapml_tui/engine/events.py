@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -65,6 +66,7 @@ class Snapshot:
         answer: The end-to-end verdict of the case, in a chained run; None before there is one.
         blame: Who breaks the answer, once that was asked.
         migrated: What became of each signature, once it was migrated.
+        recording: The script that commands are written into, None if they are not.
     """
 
     generation: int
@@ -82,6 +84,7 @@ class Snapshot:
     answer: Answer | None = None
     blame: BlameReport | None = None
     migrated: tuple[LedgerEntry, ...] = ()
+    recording: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

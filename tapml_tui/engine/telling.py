@@ -49,6 +49,7 @@ def snapshot_of(
         answer=session.answer,
         blame=session.investigator.blame,
         migrated=session.investigator.migrated,
+        recording=session.script,
     )
 
 

@@ -111,6 +111,8 @@ def _second(engine: Engine, width: int) -> Line:
         words = f"{place}.{operator}" if place else operator
         right = [("  next: ", theme.DIM), (lines.shorten(words, 24) + " ", theme.TEXT)]
     left: Line = [(f" step {step}/{total}", theme.STRONG), (f" {snapshot.mode.value}", theme.DIM)]
+    if snapshot.recording is not None:
+        left.append(("  ● recording", theme.BREAKPOINT))
     room = width - lines.length(left) - lines.length(right)
     words_of = [
         (f"  {number} {word}", style if number else theme.DIM, number)

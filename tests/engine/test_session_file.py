@@ -178,6 +178,9 @@ def test_commands_are_recorded(tmp_path: Path) -> None:
         driver.step(Verb.INTO)
         assert list(parse_script(script.read_text())) == commands
         assert driver.do(Record(str(tmp_path / "no" / "steps.txt"))).stopped is StopReason.REFUSED
+        kept = script.read_text()
+        assert "exists" in driver.do(Record(str(script))).message
+        assert script.read_text() == kept
 
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo.trace"

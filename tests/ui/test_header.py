@@ -19,6 +19,7 @@ def _first_line(width: int, traffic: Traffic | None) -> str:
         cursor=0,
         counts=SimpleNamespace(passed=0, failed=0, error=0, unsupported=0),
         mode=SimpleNamespace(value="chained"),
+        recording=None,
     )
     trace = SimpleNamespace(path=SimpleNamespace(name="tiny.trace"), cases=(SimpleNamespace(name="hello"),))
     graph = ScriptedGraph([("layers.0", "aten.relu.default")])

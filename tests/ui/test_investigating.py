@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tapml_tui.engine import Engine
 from tapml_tui.engine.commands import BreakpointKind
+from tapml_tui.engine.events import Event
+from tapml_tui.headless.script import replay
 from tapml_tui.ui.screens.text import TextScreen
-from tests.engine.numpy_backend import Arrays
+from tests.engine.numpy_backend import Arrays, NumpyBackend
 from tests.ui.conftest import half_zero
+from trace_format import Trace
 
 Start = Callable[..., Any]
 FAULTY = "layers.1/aten.add.Tensor#0"  # node 4 of 9
@@ -131,3 +135,45 @@ async def test_a_condition_stops_the_run_and_a_wrong_one_is_refused_in_words(deb
         assert d.engine.snapshot.breakpoints[0].kind is BreakpointKind.CONDITION
         await d.press("c")
         await d.at(5)
+
+
+async def test_what_is_recorded_on_the_screen_is_replayed_without_one(debugging: Start, tmp_path: Path) -> None:
+    script = tmp_path / "walk.script"
+    async with debugging(faults={FAULTY: half_zero}) as d:
+        await d.app.debugger.run_action("record")
+        await d.until(lambda: d.app.debugger.prompt is not None)
+        assert d.app.debugger.prompt.field.value == "toy.script"
+        d.app.debugger.prompt.field.value = str(script)
+        await d.press("enter")
+        await d.until(lambda: "● recording" in d.text)
+        await d.press("n", "x", "c")
+        await d.at(5)
+        d.tree.select_node(7)
+        await d.press("b", "c")
+        await d.at(7)
+        await d.app.debugger.run_action("record_stop")
+        await d.until(lambda: "recorded in" in d.engine.snapshot.message)
+        assert "● recording" not in d.text
+        await d.press("n")
+        sides, breakpoints = list(d.engine.table.backend), d.engine.snapshot.breakpoints
+    engines: list[Engine] = []
+
+    def make_engine(trace: Trace, on_event: Callable[[Event], None]) -> Engine:
+        backends = [NumpyBackend("source"), NumpyBackend("target", faults={FAULTY: half_zero})]
+        engines.append(Engine(trace, backends, on_event=on_event, run_path=tmp_path / "replayed.run"))
+        return engines[0]
+
+    replay(str(tmp_path / "toy.trace"), str(script), make_engine)
+    assert 0 in sides and list(engines[0].table.backend) == sides
+    assert engines[0].snapshot.cursor == 7 and engines[0].snapshot.breakpoints == breakpoints
+
+
+async def test_a_name_is_proposed_that_is_not_taken(
+    debugging: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.script").touch()
+    async with debugging() as d:
+        await d.app.debugger.run_action("record")
+        await d.until(lambda: d.app.debugger.prompt is not None)
+        assert d.app.debugger.prompt.field.value == "toy-2.script"

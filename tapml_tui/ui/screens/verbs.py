@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from tapml_tui.backends.protocol import State
@@ -201,6 +203,19 @@ class Verbs(Asks):
 
         self.say(copy(self.app, self.panes.pane.lines))
 
+    async def action_record(self) -> None:
+        """Write what is done from here on into a script."""
+
+        def keep(file: str) -> None:
+            if file:
+                self._submit(c.Record(file))
+
+        await self._line("record in", "FILE.script", keep, _unused(f"{self.engine.trace.path.stem}.script"))
+
+    def action_record_stop(self) -> None:
+        """Close the script that is being recorded."""
+        self._submit(c.Record(None))
+
     def action_palette(self) -> None:
         """Open the command palette."""
         from tapml_tui.ui.palette import Palette
@@ -227,3 +242,10 @@ class Verbs(Asks):
 def _literal(text: str) -> str:
     """Text as a glob that matches only itself."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in text)
+
+
+def _unused(name: str) -> str:
+    """The name, with a number where there is such a file already."""
+    path = Path(name)
+    numbered = (f"{path.stem}-{number}{path.suffix}" for number in count(2))
+    return name if not path.exists() else next(other for other in numbered if not Path(other).exists())
