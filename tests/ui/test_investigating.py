@@ -111,6 +111,22 @@ async def test_a_file_is_forced_by_name(debugging: Start, tmp_path: Path) -> Non
         assert np.array_equal(d.engine.actual(1, 0), value)
 
 
+@pytest.mark.parametrize("name", ["force_file", "break_condition", "record"])
+@pytest.mark.parametrize("typed", ["", " "])
+async def test_an_empty_line_cancels(debugging: Start, name: str, typed: str) -> None:
+    async with debugging() as d:
+        d.tree.select_node(1)
+        await d.app.debugger.run_action(name)
+        await d.until(lambda: d.app.debugger.prompt is not None)
+        d.app.debugger.prompt.field.value = typed
+        await d.press("enter")
+        await d.until(lambda: d.app.debugger.prompt is None)
+        await d.press("n")
+        await d.until(lambda: d.engine.snapshot.cursor == 1)
+        assert d.engine.table.backend[1] == 1 and not d.engine.snapshot.message
+        assert not d.engine.snapshot.breakpoints and d.engine.snapshot.recording is None
+
+
 async def test_a_note_is_written_shown_and_removed(debugging: Start) -> None:
     async with debugging() as d:
         d.tree.select_node(4)

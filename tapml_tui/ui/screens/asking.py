@@ -39,6 +39,11 @@ class Asks(Base):
         self.say("")
         self.engine.submit(command)
 
+    def _submit_for(self, typed: str, command: c.Command) -> None:
+        """Ask for what a line was typed for; an empty line cancels."""
+        if typed.strip():
+            self._submit(command)
+
     def _empty(self) -> bool:
         if len(self.tree_view.outline.graph) > 0:
             return False

@@ -105,7 +105,7 @@ class Investigating(Asks):
         """Force what a .npy file holds."""
         node = self._node("a path has no value of its own")
         if node is not None:
-            await self._line("value from", "FILE.npy", lambda file: self._submit(c.Force(node, file or None)))
+            await self._line("value from", "FILE.npy", lambda file: self._submit_for(file, c.Force(node, file)))
 
     async def action_note(self) -> None:
         """Write a note on the selected operator."""
@@ -117,12 +117,11 @@ class Investigating(Asks):
 
     async def action_break_condition(self) -> None:
         """Stop after the first node for which a condition holds."""
-
-        def keep(text: str) -> None:
-            if text:
-                self._submit(c.ToggleBreakpoint(c.Breakpoint(c.BreakpointKind.CONDITION, text)))
-
-        await self._line("break where", 'floor > 8 and dtype == "float16"', keep)
+        await self._line(
+            "break where",
+            'floor > 8 and dtype == "float16"',
+            lambda text: self._submit_for(text, c.ToggleBreakpoint(c.Breakpoint(c.BreakpointKind.CONDITION, text))),
+        )
 
     def action_answer_as(self, kind: str) -> None:
         """Judge the model's answer as something else."""

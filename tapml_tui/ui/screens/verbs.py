@@ -205,12 +205,8 @@ class Verbs(Asks):
 
     async def action_record(self) -> None:
         """Write what is done from here on into a script."""
-
-        def keep(file: str) -> None:
-            if file:
-                self._submit(c.Record(file))
-
-        await self._line("record in", "FILE.script", keep, _unused(f"{self.engine.trace.path.stem}.script"))
+        default = _unused(f"{self.engine.trace.path.stem}.script")
+        await self._line("record in", "FILE.script", lambda file: self._submit_for(file, c.Record(file)), default)
 
     def action_record_stop(self) -> None:
         """Close the script that is being recorded."""
