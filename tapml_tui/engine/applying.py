@@ -171,7 +171,8 @@ def _choose(session: Session, output: int, kind: str) -> Stopped:
         session.answers.choose(session.graph_number, output, Kind(kind))
     except ValueError as error:
         return Stopped(StopReason.REFUSED, f"{error}; kinds are {', '.join(Kind)}")
-    return Stopped(StopReason.DONE, f"output {output} is judged as {kind} now")
+    name = session.view.graph.outputs[output].name
+    return Stopped(StopReason.DONE, f"output {output} ({name}) is judged as {kind} now")
 
 
 def _find_blame(session: Session) -> Waiting[Stopped]:

@@ -36,7 +36,7 @@ class Toy:
     """A graph in the making; every tensor is SIZE x SIZE unless an operator says otherwise.
 
     Each call is (operator, arguments, path); arguments are refs or numbers. `hands_on`: the first input
-    of each case but the first is the output of the case before.
+    of each case but the first is the output of the case before. `also`: what it answers beside its last value.
     """
 
     calls: list[tuple[str, tuple[Argument, ...], str]] = field(default_factory=list)
@@ -45,6 +45,7 @@ class Toy:
     seed: int = 0
     cases: int = 1
     hands_on: bool = False
+    also: dict[str, NodeRef] = field(default_factory=dict)
     edit: Callable[[NodeRef, Value], Value] = lambda ref, value: value
 
     def call(self, op: str, *args: Argument, path: str = "") -> NodeRef:
@@ -63,10 +64,11 @@ class Toy:
             outputs = 2 if op in ("aten.aminmax.default", "aten.sort.default") else 1
             nodes.append(Node(f"{place}/{op}#{ordinal}", f"n{index}", op, place, "", args, (), outputs))
         kinds = [InputKind.USER, *[InputKind.PARAMETER] * (self.inputs - 1)]
+        last = {"out": NodeRef(len(nodes) - 1)} if nodes else {}
         graph = writer.add_graph(
             name,
             [GraphInput(f"in{i}", kind, f"weight{i}" if i else "") for i, kind in enumerate(kinds)],
-            [GraphOutput("out", OutputKind.USER, NodeRef(len(nodes) - 1))] if nodes else [],
+            [GraphOutput(name, OutputKind.USER, ref) for name, ref in (last | self.also).items()],
             nodes,
         )
         state: tuple[np.ndarray, np.ndarray] | None = None

@@ -15,8 +15,10 @@ from tapml_tui.engine.events import Event
 from tapml_tui.headless.script import replay
 from tapml_tui.ui.screens.text import TextScreen
 from tests.engine.numpy_backend import Arrays, NumpyBackend
+from tests.engine.toys import mlp
 from tests.ui.conftest import half_zero
 from trace_format import Trace
+from trace_format.model import NodeRef
 
 Start = Callable[..., Any]
 FAULTY = "layers.1/aten.add.Tensor#0"  # node 4 of 9
@@ -193,3 +195,26 @@ async def test_a_name_is_proposed_that_is_not_taken(
         await d.app.debugger.run_action("record")
         await d.until(lambda: d.app.debugger.prompt is not None)
         assert d.app.debugger.prompt.field.value == "toy-2.script"
+
+
+async def test_of_several_outputs_the_one_that_is_named_is_judged_as_something_else(debugging: Start) -> None:
+    toy = mlp(3)
+    toy.also["pooled"] = NodeRef(4)
+    async with debugging(toy) as d:
+        await d.press("c")
+        await d.at(9)
+        for typed, said in (("pool", "There is no output pool; there are 0 out, 1 pooled."), ("1", ""), ("pooled", "")):
+            await d.app.debugger.run_action("answer_as('embedding')")
+            await d.until(lambda: d.app.debugger.prompt is not None)
+            d.app.debugger.prompt.field.value = typed
+            await d.press("enter")
+            await d.until(lambda said=said: (said or "output 1 (pooled) is judged as embedding now") in d.message)
+        assert [output.kind for output in d.engine.snapshot.answer.outputs] == ["tensor", "embedding"]
+
+
+async def test_the_only_output_is_judged_as_something_else_without_a_question(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("c")
+        await d.at(9)
+        await d.app.debugger.run_action("answer_as('embedding')")
+        await d.until(lambda: "output 0 (out) is judged as embedding now" in d.message)

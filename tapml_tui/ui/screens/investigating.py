@@ -123,11 +123,23 @@ class Investigating(Asks):
             lambda text: self._submit_for(text, c.ToggleBreakpoint(c.Breakpoint(c.BreakpointKind.CONDITION, text))),
         )
 
-    def action_answer_as(self, kind: str) -> None:
-        """Judge the model's answer as something else."""
+    async def action_answer_as(self, kind: str) -> None:
+        """Judge the model's answer as something else; of several outputs, the one that is named."""
         answer = self.engine.snapshot.answer
         if answer is None:
             self.say("There is no answer yet: run to the end first.")
             return
-        for output in answer.outputs:
-            self._submit(c.SetOutputKind(output.output, kind))
+        names = {one.output: one.name for one in answer.outputs}
+        choices = ", ".join(f"{number} {name}" for number, name in names.items())
+
+        def keep(which: str) -> None:
+            number = next((number for number, name in names.items() if which.strip() in (str(number), name)), None)
+            if number is not None:
+                self._submit(c.SetOutputKind(number, kind))
+            elif which.strip():
+                self.say(f"There is no output {which.strip()}; there are {choices}.")
+
+        if len(names) == 1:
+            self._submit(c.SetOutputKind(answer.outputs[0].output, kind))
+        else:
+            await self._line(f"which output is {kind}", choices, keep)
