@@ -22,7 +22,7 @@ from tapml_tui.engine.investigating import Investigator
 from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.naming import name_of
 from tapml_tui.engine.placement import REFERENCE
-from tapml_tui.engine.stepping import Backward, Forward, Refused, plan
+from tapml_tui.engine.stepping import Backward, Forward, Refused, Stops, plan
 from tapml_tui.engine.table import BREAKPOINT, STATUSES
 from tapml_tui.engine.together import together
 from tapml_tui.engine.units import DAMAGED, Binding, executed
@@ -225,7 +225,8 @@ class Session:
 
     def _forward(self, planned: Forward) -> Waiting[Stopped]:
         at_end, behind = self.cursor == len(self.view.graph), 0
-        if planned.stops:
+        goes_on = planned.stops is Stops.FAULTS
+        if goes_on:
             behind = yield from self._catch_up()
         first, view = self.cursor, self.view
         self.progress = (0, planned.stop - first)
@@ -235,13 +236,12 @@ class Session:
                 yield from self._visit(node, range(node, self._horizon(node, planned)))
             self.cursor = node + 1
             self.progress = (self.cursor - first, planned.stop - first)
-            if planned.stops:
-                stopped = self._stop_after(view.results[node]) or self._stop_before(self.cursor)
-                if stopped is not None:
-                    return stopped
+            stopped = self._stopped_between(node, planned.stops)
+            if stopped is not None:
+                return stopped
             yield None
         if self.cursor == len(view.graph):
-            if planned.stops:
+            if goes_on:
                 behind += yield from self._catch_up()  # with what was switched meanwhile
             message = f"stale nodes computed again: {behind}" if behind else "already at the end" if at_end else ""
             return Stopped(StopReason.END, message)
@@ -354,17 +354,26 @@ class Session:
     def _horizon(self, node: int, planned: Forward) -> int:
         """Up to where nodes may be sent ahead: not past a place where the run will stop."""
         stop = min(planned.stop, node + LOOK_AHEAD)
-        if planned.stops:
+        if planned.stops is not Stops.NOTHING:
             marked = np.flatnonzero(self.view.table.flags[node + 1 : stop] & BREAKPOINT)
             stop = node + 1 + int(marked[0]) if marked.size else stop
         return stop
 
-    def _stop_after(self, result: NodeResult) -> Stopped | None:
+    def _stopped_between(self, node: int, stops: Stops) -> Stopped | None:
+        """Why a run ends between a node and the next; None if it goes on."""
+        if stops is Stops.NOTHING:
+            return None
+        after = self._stop_after(self.view.results[node], stops)
+        return after or self._stop_before(node + 1)
+
+    def _stop_after(self, result: NodeResult, stops: Stops) -> Stopped | None:
         name = self.view.graph.node_id(result.node)
         diagnosis = result.finding.diagnosis if result.finding is not None else None
         reason = diagnosis.sentence if diagnosis is not None else result.reason
         if self.breakpoints.stops_after(result, self.view.graph):
             return Stopped(StopReason.BREAKPOINT, f"{name}: {reason}")
+        if stops is not Stops.FAULTS:
+            return None
         if result.status is Status.ERROR:
             return Stopped(StopReason.ERROR, f"{name}: {reason}")
         if result.verdict is Verdict.LOCAL or (self.view.mode is Mode.ISOLATED and result.status is Status.FAILED):
@@ -378,7 +387,8 @@ class Session:
 
     def _would_stop(self, cursor: int) -> bool:
         before = self.view.results.get(cursor - 1)
-        return self._stop_before(cursor) is not None or (before is not None and self._stop_after(before) is not None)
+        after = self._stop_after(before, Stops.FAULTS) if before is not None else None
+        return (after or self._stop_before(cursor)) is not None
 
     def ahead(self, start: int, stop: int) -> Iterator[tuple[str, Unit, list[Operand]]]:
         """What the nodes [start, stop) will ask of which backend, in order, with the weights that it takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from tapml_tui.engine.commands import Step, Verb
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     from trace_format import Graph
 
 
+class Stops(Enum):
+    """What ends a run before it is where it should go."""
+
+    NOTHING = auto()
+    BREAKPOINTS = auto()
+    FAULTS = auto()  # LOCAL and errors, and breakpoints
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Execute the nodes [cursor, stop); `stops`: at breakpoints, LOCAL and errors too."""
+    """Execute the nodes [cursor, stop), or up to where it stops before."""
 
     stop: int
-    stops: bool = False
+    stops: Stops = Stops.BREAKPOINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,11 @@ def plan(step: Step, graph: Graph, cursor: int, stopped_at: Callable[[int], bool
     match step.verb:
         case Verb.OVER:
             fold = _closed_fold(step, graph)
-            return Forward(fold[1] if fold is not None and fold[0] == cursor else cursor + 1)
+            if fold is not None and fold[0] == cursor:
+                return Forward(fold[1])
+            return Forward(cursor + 1, Stops.NOTHING)
         case Verb.INTO:
-            return Forward(cursor + 1)
+            return Forward(cursor + 1, Stops.NOTHING)
         case Verb.OUT:
             parent = int(graph.outline[graph.entry_of(cursor)]["parent"])
             return Forward(int(graph.outline[parent]["stop"]) if parent >= 0 else nodes)
@@ -70,7 +81,7 @@ def plan(step: Step, graph: Graph, cursor: int, stopped_at: Callable[[int], bool
             if target < cursor:
                 return Refused("the selection is behind the cursor: `N` and `C` go back, `r` to the start")
             return Forward(target)
-    return Forward(nodes, stops=True)
+    return Forward(nodes, Stops.FAULTS)
 
 
 def _back(step: Step, graph: Graph, cursor: int, stopped_at: Callable[[int], bool]) -> Backward | Refused:

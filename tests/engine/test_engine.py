@@ -23,7 +23,7 @@ from tapml_tui.engine.commands import (
     Undo,
     Verb,
 )
-from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.events import Snapshot, StopReason
 from tapml_tui.engine.table import BREAKPOINT, STALE
 from tests.engine.numpy_backend import Arrays, NumpyBackend, Unsupported
 from tests.engine.toys import Driver, Toy, mlp
@@ -112,6 +112,44 @@ def test_isolated_every_node_stands_alone(tmp_path: Path) -> None:
         chained = driver.do(SetMode(Mode.CHAINED))
         assert chained.counts.not_run == 9 and chained.cursor == 9
         assert driver.do(SetMode(Mode.ISOLATED)).counts.failed == 1
+
+
+FOLD_1 = 3, 6  # the nodes of layers.1
+
+
+def fold_of(driver: Driver, nodes: tuple[int, int]) -> int:
+    """The entry of the outermost fold of some nodes."""
+    rows = driver.engine.graph.outline
+    return next(i for i, row in enumerate(rows) if row["fold"] and (row["start"], row["stop"]) == nodes)
+
+
+@pytest.mark.parametrize("verb", [Verb.OVER, Verb.OUT, Verb.TO])
+def test_a_run_over_many_nodes_stops_at_breakpoints_and_not_at_what_is_wrong(tmp_path: Path, verb: Verb) -> None:
+    wrong = "layers.1/aten.add.Tensor#0"  # node 4
+    target = NumpyBackend("target", faults={wrong: lambda right: (right[0] * np.float32(1.5),)})
+    with Driver(mlp().write(tmp_path / "t.trace"), (NumpyBackend("source"), target)) as driver:
+        fold, behind = fold_of(driver, FOLD_1), fold_of(driver, (6, 9))
+
+        def run() -> Snapshot:
+            driver.do(Rewind())
+            for _ in range(4 if verb is Verb.OUT else 3):
+                driver.step(Verb.INTO)
+            return driver.do(Step(verb, {Verb.OVER: fold, Verb.TO: behind}.get(verb), folded=True))
+
+        straight = run()
+        assert straight.cursor == 6 and straight.stopped is StopReason.STEP
+        assert driver.verdicts()[4] == "LOCAL"
+        node = Breakpoint(BreakpointKind.NODE, driver.engine.graph.node_id(5))
+        driver.do(ToggleBreakpoint(node))
+        before = run()
+        assert before.cursor == 5 and before.stopped is StopReason.BREAKPOINT
+        assert driver.do(Step(Verb.OUT)).cursor == 6
+        driver.do(ToggleBreakpoint(node))
+        for kind, pattern in ((BreakpointKind.MISMATCH, ""), (BreakpointKind.CONDITION, 'verdict == "LOCAL"')):
+            driver.do(ToggleBreakpoint(Breakpoint(kind, pattern)))
+            after = run()
+            assert after.cursor == 5 and after.stopped is StopReason.BREAKPOINT and wrong in after.message
+            driver.do(ToggleBreakpoint(Breakpoint(kind, pattern)))
 
 
 def test_a_race_is_an_error_not_a_verdict(tmp_path: Path) -> None:

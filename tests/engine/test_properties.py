@@ -228,3 +228,26 @@ def test_continue_back_stops_where_continue_stops(data: st.DataObject) -> None:
             while (stop := driver.step(Verb.BACK_CONTINUE)).cursor > 0:
                 back.append(stop.cursor)
             assert [0, *reversed(back)] == [cursor for cursor in dict.fromkeys(stops) if cursor < end]
+
+
+@given(data=st.data())
+def test_no_run_passes_a_breakpoint(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    with tempfile.TemporaryDirectory() as folder:
+        world.folder = Path(folder)
+        with world.driver("a.run") as driver:
+            nodes, graph = len(driver.engine.graph), driver.engine.graph
+            marked = data.draw(st.sets(st.integers(0, nodes - 1), max_size=3))
+            for node in marked:
+                driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.NODE, graph.node_id(node))))
+            while (cursor := driver.engine.snapshot.cursor) < nodes:
+                verb = data.draw(st.sampled_from([Verb.OVER, Verb.OUT, Verb.TO, Verb.CONTINUE]))
+                entry = data.draw(st.integers(0, len(graph.outline) - 1))
+                after = driver.do(Step(verb, entry, folded=True))
+                if after.stopped is not StopReason.REFUSED:
+                    assert not marked & set(range(cursor + 1, after.cursor)), verb
+                    assert after.cursor > cursor
+                    if after.stopped is StopReason.BREAKPOINT:
+                        assert after.cursor in marked
+                elif verb is Verb.TO:
+                    driver.step(Verb.INTO)
