@@ -57,9 +57,7 @@ class UserFiles:
     def __init__(self, lower: str | None, load: Sequence[str]) -> None:
         """Read the file of `--lower` and those of `--load`; what cannot be read is told of by who executes it."""
         self._lower, self._load = lower, tuple(load)
-        found = {
-            option: _with_imports(files) for option, files in (("lower", [lower] if lower else []), ("load", load))
-        }
+        found = {option: with_imports(files) for option, files in (("lower", [lower] if lower else []), ("load", load))}
         self._stamps = {path: _stamp(path) for paths in found.values() for path in paths}
         self.said = "\n".join(" ".join([option, *map(_digest, paths)]) for option, paths in found.items() if paths)
 
@@ -85,7 +83,7 @@ def refuse_changed(lower: str | None, load: Sequence[str], said: str) -> None:
         raise NotExecuted(reason, reason)
 
 
-def _with_imports(files: Iterable[str]) -> list[Path]:
+def with_imports(files: Iterable[str]) -> list[Path]:
     """Each file, what of its folder it imports, and what that imports. Nothing is executed."""
     found: dict[Path, None] = {}
     for file in files:

@@ -9,7 +9,7 @@ TVM_DEVICE   runtime of the device, where it is not named like the target's kind
 TVM_RPC      HOST:PORT of an RPC server (python -m tvm.exec.rpc_server); then the kernel runs there
 TVM_TRACKER  HOST:PORT of an RPC tracker
 TVM_KEY      what to ask the server or tracker for
-LOWER        FILE.py with `lower(op)`, that converts the operator in place of TVM's importer
+LOWER        FILE.py with `lower(op)`, that converts the operator in place of TVM's importer and of what came along
 LOAD         FILE.py that registers the operator with PyTorch, where it is none of PyTorch's own
 SAVE         FOLDER: what the kernel gave is written there, as .npy
 """
@@ -94,7 +94,7 @@ def parse_target(text: str) -> Any:
 
 def converted() -> Any:
     """The operator in Relax, in each way that there is, the first one first."""
-    file = os.environ.get("LOWER") or CASE["lower"]
+    file = os.environ.get("LOWER") or beside(CASE["lower"])
     builder = user_builder(file) if file else None
     if builder is not None:
         yield built(builder)
@@ -102,7 +102,7 @@ def converted() -> Any:
     import torch
     from tvm.relax.frontend.torch import from_exported_program
 
-    for file in [os.environ["LOAD"]] if os.environ.get("LOAD") else CASE["load"]:
+    for file in [os.environ["LOAD"]] if os.environ.get("LOAD") else map(beside, CASE["load"]):
         executed(file)
     namespace, name, overload = CASE["op"].split(".")
     operator = getattr(getattr(getattr(torch.ops, namespace), name), overload)
@@ -143,6 +143,11 @@ def argument(torch: Any, value: Any, tensors: Any) -> Any:
     if kind == "number":
         return complex(body) if "j" in body else float(body)
     return torch.device("cpu") if kind == "device" else getattr(torch, body)
+
+
+def beside(name: str) -> str:
+    """A file that came with this test; "" where there is none."""
+    return str(Path(__file__).parent / name) if name else ""
 
 
 def user_builder(file: str) -> Any:

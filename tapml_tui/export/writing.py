@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tapml_tui.backends.protocol import Call, CallArgument, CallResult, NamedConstant, UnitInput
 from tapml_tui.export.exhibit import CannotExport, Exhibit
+from tapml_tui.export.user_files import Taken, take
 from tapml_tui.regular_file import spare_traces
 from trace_format.text import printable
 
@@ -27,14 +28,14 @@ _EMPTY = "CASE: dict[str, Any] = {}\n"
 
 
 def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
-    """Write a test, and beside it what data is too large to be read in it (.npz, no pickle).
+    """Write a test, and beside it what data is too large to be read in it (.npz, no pickle), and the user's files.
 
     Returns:
         The test, and its data if there is such a file.
 
     Raises:
         CannotExport: If the operator cannot be called out of a test.
-        OSError: If it cannot be written.
+        OSError: If it cannot be written, or a file of the user's not be read.
     """
     data = path.with_suffix(".npz")
     for place in (path, data):
@@ -48,6 +49,8 @@ def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
             np.savez_compressed(file, allow_pickle=False, **large)
     else:
         data.unlink(missing_ok=True)  # of an earlier test of this name
+    for taken in _taken(exhibit):
+        taken.write(path.parent)
     path.write_text(text, encoding="utf-8")
     return path, data if large else None
 
@@ -91,7 +94,14 @@ def _title(exhibit: Exhibit) -> list[str]:
         lines += ["", f"On {exhibit.target}: {exhibit.reason}"]
     if exhibit.diagnosis:
         lines.append(exhibit.diagnosis)
+    folders = sorted({taken.folder for taken in _taken(exhibit)})
+    if folders:
+        lines += ["", f"Beside it: {', '.join(folders)}, the files of --lower and --load and what they import."]
     return lines
+
+
+def _taken(exhibit: Exhibit) -> list[Taken]:
+    return [take(file) for file in filter(None, (exhibit.lower, *exhibit.load))]
 
 
 def _quoted(line: str) -> str:
@@ -126,8 +136,8 @@ def _case(exhibit: Exhibit) -> dict[str, Any]:
         "nan_too": exhibit.nan_too,
         "target": exhibit.target,
         "device": exhibit.device,
-        "lower": exhibit.lower,
-        "load": list(exhibit.load),
+        "lower": take(exhibit.lower).name if exhibit.lower else "",
+        "load": [take(file).name for file in exhibit.load],
         "said": printable(f" ({exhibit.diagnosis})", 2000) if exhibit.diagnosis else "",
     }
 

@@ -179,6 +179,8 @@ def _write_one(exhibit: Exhibit, path: Path) -> int:
         raise CommandError("no test was written", why=str(error), code=Exit.FAILED) from None
     print(f"{test}  {data} ({data.stat().st_size:,} bytes)" if data else f"{test}  (with its data)")
     print(f"  {_said(exhibit)}")
+    if exhibit.lower or exhibit.load:
+        print("  with it goes user_files_*, beside it: your files of --lower and --load, and what they import")
     print(f"  run it: pytest {test}")
     return Exit.OK
 
@@ -232,7 +234,8 @@ def _cell(text: str) -> str:
 README = """# Kernels that are wrong
 
 Written by `tapml-tui export` from {trace}; the target was {target}. Each test has its data in it, or
-beside it where that is large. It needs numpy, pytest and TVM (PyTorch too, where TVM converts the operator).
+beside it where that is large, as are the files of --lower and --load (`user_files_*`). It needs numpy,
+pytest and TVM (PyTorch too, where TVM converts the operator).
 
 ```sh
 python run.py                                        # all, each in a process of its own

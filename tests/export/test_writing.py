@@ -108,7 +108,7 @@ def test_every_argument_is_a_literal(tmp_path: Path, argument: CallArgument) -> 
      "\N{SNOWMAN}", "\ud800"],
 )  # fmt: skip
 def test_text_out_of_a_trace_stays_text(tmp_path: Path, text: str) -> None:
-    shown = exhibit(node=text, case=text, reason=text, diagnosis=text, target=text, lower=text)
+    shown = exhibit(node=text, case=text, reason=text, diagnosis=text, target=text)
     test, _ = write_test(shown, tmp_path / "test_it.py")
     template = ast.parse(Path(write_test.__code__.co_filename).with_name("exported_test.py").read_text())
     written = ast.parse(test.read_text())
@@ -127,10 +127,47 @@ def test_what_is_no_operator_on_tensors_is_refused(tmp_path: Path, op: str) -> N
 
 @pytest.mark.parametrize("allowed", ["mylib", "mylib.op", "mylib.op.default"])
 def test_an_operator_of_the_users_is_called_where_it_is_allowed(tmp_path: Path, allowed: str) -> None:
-    shown = exhibit("mylib.op.default", allow_ops=(allowed,), load=("/a/mylib.py",))
-    assert case_of(write_test(shown, tmp_path / "test_it.py")[0])["load"] == ["/a/mylib.py"]
+    shown = exhibit("mylib.op.default", allow_ops=(allowed,))
+    assert case_of(write_test(shown, tmp_path / "test_it.py")[0])["op"] == "mylib.op.default"
     with pytest.raises(CannotExport, match="--allow-ops mylib"):
         write_test(exhibit("mylib.op.default", allow_ops=("mylib2", "mylib.o")), tmp_path / "test_it.py")
+
+
+def test_the_users_files_and_what_they_import_are_beside_the_test(tmp_path: Path) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    for path, text in (
+        ("lower.py", "import times, kit.parts\n"),
+        ("times.py", "two = 2\n"),
+        ("kit/__init__.py", ""),
+        ("kit/parts.py", "three = 3\n"),
+        ("other.py", ""),
+        ("ops/times.py", "two = 4\n"),
+        ("ops/load.py", "from times import two\n"),
+    ):
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(text)
+    away.mkdir()
+    shown = exhibit(lower=str(home / "lower.py"), load=(str(home / "ops" / "load.py"),))
+    test, _ = write_test(shown, away / "test_it.py")
+    case = case_of(test)
+    lower, load = Path(case["lower"]), Path(*case["load"])
+    written = {path.relative_to(away).as_posix() for path in away.rglob("*.py")}
+    assert written == {
+        "test_it.py",
+        *(f"{lower.parent}/{name}" for name in ("lower.py", "times.py", "kit/__init__.py", "kit/parts.py")),
+        *(f"{load.parent}/{name}" for name in ("load.py", "times.py")),
+    }
+    assert str(tmp_path) not in test.read_text()
+    assert Path(loaded(test).beside(case["lower"])).read_text() == "import times, kit.parts\n"
+    (home / "times.py").write_text("two = 5\n")
+    again, _ = write_test(shown, away / "test_it.py")
+    assert case_of(again)["lower"] != case["lower"] and case_of(again)["load"] == case["load"]
+
+
+def test_a_file_of_the_users_that_is_gone_is_no_half_test(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"gone\.py"):
+        write_test(exhibit(lower="gone.py"), tmp_path / "test_it.py")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("constant", [NamedConstant("dtype", "save('x')"), NamedConstant("module", "os")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,10 +128,15 @@ def test_a_test_of_it_leaves_home(folder: Path) -> None:
     loaded = ("--allow-ops", "tapml_user", "--load", "model.py")
     done = run(folder, "export", "m.trace", NODE, "-o", "test_it.py", *loaded, "--lower", "wrong.py")
     assert done.returncode == 0, done.stderr
-    code, out = pytested(folder / "test_it.py")
+    away = folder / "away"
+    away.mkdir()
+    for path in (*folder.glob("test_it.*"), *folder.glob("user_files_*")):
+        shutil.move(path, away)
+    (folder / "wrong.py").unlink()
+    code, out = pytested(away / "test_it.py")
     assert code == 1
     assert "x the floor in 128 of 128 elements" in out
-    assert pytested(folder / "test_it.py", LOWER=str(folder / "right.py"))[0] == 0
+    assert pytested(away / "test_it.py", LOWER=str(folder / "right.py"))[0] == 0
 
     done = run(folder, "export", "m.trace", NODE, "-o", "test_plain.py", *loaded)
     assert done.returncode == 0, done.stderr
