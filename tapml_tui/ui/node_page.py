@@ -42,8 +42,8 @@ def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None
     """What became of a node: verdict, diagnosis, floor, numbers, where the error sits, how large it is."""
     result = engine.result(node)
     if result is None:
-        before = STATUSES[engine.table.status[node]]
-        if before is not Status.NOT_RUN:
+        before = left_before(engine, node)
+        if before is not None:
             return _of_before(engine, node, before, room.width)
         return _not_run(engine, node, room.width, note)
     content = _heading(engine, result, room.width, note)
@@ -61,6 +61,12 @@ def of_node(engine: Engine, node: int, room: Room, found: Findings | None = None
     if found is None or what is None:
         return [*content, *others, *tail]
     return _fitted(content, (tail, others), found, what, room)
+
+
+def left_before(engine: Engine, node: int) -> Status | None:
+    """The status that an earlier session left in the row of a node; None if there is none, or a result by now."""
+    status = STATUSES[engine.table.status[node]]
+    return status if engine.result(node) is None and status is not Status.NOT_RUN else None
 
 
 def _fitted(content: list[Line], less: tuple[list[Line], ...], found: Findings, what: Shown, room: Room) -> list[Line]:

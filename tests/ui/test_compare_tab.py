@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,23 @@ async def test_what_was_sampled_says_so_and_d_fetches_all_of_it(debugging: Start
         assert "fetches all of it" not in d.text
         await d.press("d")
         assert d.message == "All of its output is here."
+
+
+async def test_what_an_earlier_session_compared_is_not_said_to_be_nothing(debugging: Start, tmp_path: Path) -> None:
+    kept = {"faults": {FAULTY: half_zero}, "run_path": tmp_path / "a.run", "resume": True}
+    async with debugging(**kept) as d:
+        await d.press("c")
+        await d.at(5)
+        d.engine.close()
+    async with debugging(**kept) as d:
+        d.tree.select_node(4)
+        await d.press("enter")
+        await d.until(lambda: d.message.startswith("Of an earlier session"))
+        d.tree.select_node(7)
+        await d.press("enter")
+        await d.until(lambda: d.message.startswith("Nothing was compared here"))
+        await d.press("c")
+        await d.at(9)
+        d.tree.select_node(4)
+        await d.press("enter")
+        await d.until(lambda: page(d).startswith("worst 1"))

@@ -196,6 +196,9 @@ class ComparePane(Pane):
         result = self._result
         what = findings.shown(result) if result is not None else None
         if what is None:
+            node = self.node
+            if node is not None and node_page.left_before(self.engine, node) is not None:
+                return "Of an earlier session: stepping over it (n, or c for all) looks its values up."
             return "Nothing was compared here: there is no worst element."
         worst = self._findings.worst if self._findings is not None else ()
         rank = 0 if self._rank is None else self._rank + step
