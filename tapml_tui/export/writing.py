@@ -34,9 +34,10 @@ def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
         The test, and its data if there is such a file.
 
     Raises:
-        CannotExport: If the operator cannot be called out of a test.
+        CannotExport: If the operator cannot be called out of a test, or the test not be there.
         OSError: If it cannot be written, or a file of the user's not be read.
     """
+    check_place(path)
     data = path.with_suffix(".npz")
     for place in (path, data):
         spare_traces(place)
@@ -53,6 +54,18 @@ def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
         taken.write(path.parent)
     path.write_text(text, encoding="utf-8")
     return path, data if large else None
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no test can be; to be asked before anything is run for it.
+
+    Raises:
+        CannotExport: If Python would not take the name, or there is no such folder.
+    """
+    if path.suffix != ".py":
+        raise CannotExport(f"the name of a test ends in .py: that of {path.name} does not")
+    if not path.parent.is_dir():
+        raise CannotExport(f"there is no folder {path.parent}: make it, or choose another")
 
 
 def file_name(node: str) -> str:

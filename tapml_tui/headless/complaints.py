@@ -92,8 +92,11 @@ def _operating_system(error: OSError) -> CommandError:
         errno.ENOSPC: "free some space and try again",
         errno.EROFS: "choose a place that can be written",
     }.get(error.errno or 0, "")
+    why = error.strerror or str(error)
+    if name and error.errno == errno.ENOENT and not os.path.isdir(folder := os.path.dirname(name) or "."):
+        why, remedy = f"there is no folder {folder}", "make it, or check the name"
     code = Exit.FAILED if error.errno == errno.ENOSPC else Exit.USAGE
-    return CommandError(what, why=error.strerror or str(error), remedy=remedy, code=code)
+    return CommandError(what, why=why, remedy=remedy, code=code)
 
 
 def keep_traceback(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from tapml_tui.engine.commands import Mode, RunNodes, SelectCase
 from tapml_tui.engine.comparing import NO_OVERRIDES
 from tapml_tui.engine.events import Event
 from tapml_tui.engine.exhibits import Origin
-from tapml_tui.export import CannotExport, Exhibit, file_name, write_test
+from tapml_tui.export import CannotExport, Exhibit, check_place, file_name, write_test
 from tapml_tui.export.shrinking import sizes_of
 from tapml_tui.headless.conversation import Conversation
 from tapml_tui.headless.exits import CommandError, Exit
@@ -75,6 +75,11 @@ def export(
         CommandError: If there is no such node, or nothing to write.
         OSError: If it cannot be written.
     """
+    if request.node is not None:
+        try:
+            check_place(Path(request.output))
+        except CannotExport as error:
+            raise CommandError("no test was written", why=str(error), remedy="-o names the test") from None
     with ExitStack() as stack:
         trace = stack.enter_context(open_trace(request.trace))
         if not trace.cases:
@@ -135,6 +140,7 @@ def _refuse_no_node(trace: Trace, cases: Sequence[int], name: str) -> None:
     graphs = {trace.cases[case].graph for case in cases}
     if all(trace.graphs[graph].find_id(name) is None for graph in graphs):
         ids = [trace.graphs[graph].node_id(node) for graph in graphs for node in range(len(trace.graphs[graph]))]
+        ids = list(dict.fromkeys(ids))  # graphs share names
         near = get_close_matches(name, ids, n=NAMED, cutoff=0.3) or ids[:NAMED]
         raise CommandError(f"there is no node {name}", why=f"near it: {', '.join(map(printable, near))}")
 

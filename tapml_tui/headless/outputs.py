@@ -38,9 +38,14 @@ def whole(path: str) -> Iterator[TextIO]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     spare_traces(place)
     partial = place.with_name(f".{place.name[:100]}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
     try:
-        with open(partial, "x", encoding="utf-8") as stream:  # no link of somebody else's is followed
+        partial.unlink(missing_ok=True)
+        stream = open(partial, "x", encoding="utf-8")  # noqa: SIM115  # no link of somebody else's is followed
+    except OSError as error:
+        error.filename = path  # what the user has named
+        raise
+    try:
+        with stream:
             yield stream
         os.replace(partial, place)
     finally:

@@ -218,3 +218,15 @@ async def test_the_only_output_is_judged_as_something_else_without_a_question(de
         await d.at(9)
         await d.app.debugger.run_action("answer_as('embedding')")
         await d.until(lambda: "output 0 (out) is judged as embedding now" in d.message)
+
+
+async def test_a_name_that_no_test_can_have_is_refused(debugging: Start, tmp_path: Path) -> None:
+    async with debugging() as d:
+        d.tree.select_node(1)
+        for name, said in (("x.txt", "ends in .py"), ("no/test_x.py", "there is no folder")):
+            await d.press("e")
+            await d.until(lambda: d.app.debugger.prompt is not None)
+            d.app.debugger.prompt.field.value = str(tmp_path / name)
+            await d.press("enter")
+            await d.until(lambda said=said: said in d.engine.snapshot.message)
+            assert d.engine.snapshot.message.startswith("no test was written: ")

@@ -74,13 +74,9 @@ class Investigating(Asks):
             from tapml_tui.export.writing import file_name
 
             default = file_name(self.tree_view.outline.graph.node_id(node))
-            await self._line("write test to", "FILE.py", lambda file: self._write(node, file), default)
-
-    def _write(self, node: int, file: str) -> None:
-        if file.endswith(".py"):
-            self._submit(c.Export(node, file))
-        else:
-            self.say("No test was written: its name must end in .py.")
+            await self._line(
+                "write test to", "FILE.py", lambda file: self._submit_for(file, c.Export(node, file)), default
+            )
 
     # What the user states
 
