@@ -121,14 +121,23 @@ def test_hostile_or_impossible_units_are_refused(wanted: Unit) -> None:
     assert refused.value.reason
 
 
-@pytest.mark.parametrize("text", ["def nothing(): pass", "raise RuntimeError('no')", "syntax error here", None])
-def test_lower_file_that_does_not_load(tmp_path: Path, text: str | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def nothing(): pass", r"lower\.py defines no function lower\(op\)"),
+        ("lower = {}", r"lower\.py defines no function lower\(op\)"),
+        ("raise RuntimeError('no')", r"lower\.py: .*no"),
+        ("syntax error here", r"lower\.py"),
+        (None, r"lower\.py"),
+    ],
+)
+def test_lower_file_that_does_not_load(tmp_path: Path, text: str | None, said: str) -> None:
     from tapml_tui.backends.compiler.lower import NotLowered, load_user_lowering
 
     file = tmp_path / "lower.py"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(NotLowered, match=r"lower\.py"):
+    with pytest.raises(NotLowered, match=said):
         load_user_lowering(str(file))
 
 

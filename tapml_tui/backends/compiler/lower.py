@@ -70,11 +70,12 @@ def load_user_lowering(file: str) -> Lower:
         NotLowered: If the file cannot be executed, or defines no `lower`.
     """
     try:
-        lower: Lower = user_code.execute(file, "--lower").lower
+        lower: Lower | None = getattr(user_code.execute(file, "--lower"), "lower", None)
     except user_code.NotExecuted as error:
         raise NotLowered(error.reason, error.detail, unsupported=False) from error
-    except AttributeError as error:
-        raise NotLowered(f"the --lower file {Path(file).name}: {error}", str(error), unsupported=False) from error
+    if not callable(lower):
+        reason = f"the --lower file {Path(file).name} defines no function lower(op)"
+        raise NotLowered(reason, reason, unsupported=False)
     return lower
 
 
