@@ -63,8 +63,8 @@ def profiles(trace: str | None = None) -> dict[str, Profile]:
     """
     found: dict[str, Profile] = {}
     if trace is not None:
-        found |= _read(Path(trace).resolve().parent / BESIDE, trusted=False)
-    return found | _read(own_file(), trusted=True)
+        found |= read_profiles(Path(trace).resolve().parent / BESIDE, trusted=False)
+    return found | read_profiles(own_file(), trusted=True)
 
 
 def profile(name: str, trace: str | None = None) -> Profile:
@@ -82,7 +82,16 @@ def profile(name: str, trace: str | None = None) -> Profile:
     return there[name]
 
 
-def _read(file: Path, *, trusted: bool) -> dict[str, Profile]:
+def read_profiles(file: Path, *, trusted: bool) -> dict[str, Profile]:
+    """The profiles of a file; none where there is none.
+
+    Args:
+        file: TOML. One that is not trusted may hold tolerances too: [[tolerance]] is left to `compare.overrides`.
+        trusted: Whether it may name what is executed here.
+
+    Raises:
+        CommandError: If it cannot be read, or says what it must not.
+    """
     try:
         tables = tomllib.loads(read_regular(file, MAX_BYTES))
     except FileNotFoundError:
@@ -90,6 +99,8 @@ def _read(file: Path, *, trusted: bool) -> dict[str, Profile]:
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise CommandError(f"the profiles in {file} cannot be read", why=why, remedy="mend the file") from None
+    if not trusted and isinstance(tables.get("tolerance"), list):
+        del tables["tolerance"]
     return {name: _profile(name, table, file, trusted=trusted) for name, table in tables.items()}
 
 

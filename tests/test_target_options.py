@@ -13,6 +13,7 @@ from tapml_tui import profiles
 from tapml_tui.arguments import COMMANDS
 from tapml_tui.backends.address import parse_target_text, target_kind
 from tapml_tui.headless.exits import CommandError
+from tapml_tui.headless.tolerances import tolerances_for
 from tapml_tui.target_options import targets_of
 
 OWN = """
@@ -72,6 +73,34 @@ def test_a_file_beside_a_trace_is_read_but_names_nothing_to_execute(trace: str) 
         beside.write_text(f'[lab]\n{word} = "/tmp/x"\n')
         with pytest.raises(CommandError, match="lab"):
             _targets(trace, "--profile", "lab")
+
+
+def test_tolerances_and_profiles_share_the_file_beside_a_trace(trace: str) -> None:
+    beside = Path(trace).with_name(profiles.BESIDE)
+    beside.write_text('[lab]\nrpc = "lab:9090"\n[[tolerance]]\noperator = "aten.gelu.*"\ntimes = 4\n')
+    assert _targets(trace, "--profile", "lab")[0].rpc == "lab:9090"
+    overrides, file = tolerances_for(trace, None)
+    assert [rule.times for rule in overrides.rules] == [4] and file == str(beside)
+    beside.write_text('[lab]\nrpc = "lab:9090"\n')
+    assert tolerances_for(trace, None)[1] == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["[tolerence]\ntimes = 4", "[[tolerence]]\ntimes = 4", "[tolerance]\ntimes = 4", "a = 3"]
+)
+def test_what_is_neither_is_refused(trace: str, text: str) -> None:
+    Path(trace).with_name(profiles.BESIDE).write_text(f'[lab]\nrpc = "lab:9090"\n{text}\n')
+    with pytest.raises(CommandError):
+        tolerances_for(trace, None)
+    with pytest.raises(CommandError):
+        _targets(trace, "--profile", "lab")
+
+
+def test_the_file_of_one_trace_holds_tolerances_alone(trace: str) -> None:
+    own = Path(trace).with_name("x.trace.toml")
+    own.write_text('[lab]\nrpc = "lab:9090"\n')
+    with pytest.raises(CommandError, match="lab"):
+        tolerances_for(trace, None)
 
 
 @pytest.mark.parametrize(

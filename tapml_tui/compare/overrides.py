@@ -113,8 +113,12 @@ class Overrides:
         return next((rule for rule in reversed(self.rules) if rule.fits(node, operator, dtype)), None)
 
 
-def load_overrides(path: Path) -> Overrides:
+def load_overrides(path: Path, *, tables_too: bool = False) -> Overrides:
     """Read a file of rules.
+
+    Args:
+        path: The file.
+        tables_too: Whether tables of other names may be there: they are somebody else's.
 
     Raises:
         OverridesError: It cannot be read, is no TOML, or says something that nobody understands.
@@ -128,13 +132,13 @@ def load_overrides(path: Path) -> Overrides:
     if len(data) > MAX_BYTES:
         raise OverridesError(f"{name} is larger than {MAX_BYTES} bytes: is it the right file?")
     try:
-        return parse_overrides(data.decode(), path.name)
+        return parse_overrides(data.decode(), path.name, tables_too=tables_too)
     except UnicodeDecodeError as error:
         raise OverridesError(f"{name} is no text in UTF-8: {error.reason} at byte {error.start}") from error
 
 
-def parse_overrides(text: str, name: str) -> Overrides:
-    """The rules of a text; `name` is what messages call it.
+def parse_overrides(text: str, name: str, *, tables_too: bool = False) -> Overrides:
+    """The rules of a text; `name` is what messages call it. See `load_overrides`.
 
     Raises:
         OverridesError: See `load_overrides`.
@@ -144,8 +148,8 @@ def parse_overrides(text: str, name: str) -> Overrides:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOML's own, and that of a number with 5000 digits
         raise OverridesError(f"{name} is no TOML: {printable(str(error), limit=200)}") from error
-    for key in content:
-        if key != "tolerance":
+    for key, value in content.items():
+        if key != "tolerance" and not (tables_too and isinstance(value, dict)):
             raise OverridesError(f"{name}: {_quoted(key)} is not known; rules are tables [[tolerance]]")
     tables = content.get("tolerance", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from tapml_tui.compare.overrides import Overrides, OverridesError, load_overrides
 from tapml_tui.headless.exits import CommandError
+from tapml_tui.profiles import BESIDE, read_profiles
 
-COMMON = "tapml-tui.toml"
-"""Beside a trace: the tolerances of all traces in that folder which have none of their own."""
+COMMON = BESIDE
+"""Beside a trace: the tolerances of all traces in that folder which have none of their own, and profiles."""
 
 
 def tolerances_for(trace: str, named: str | None) -> tuple[Overrides, str]:
-    """The tolerances, and the file that they are from: TRACE.toml, or `COMMON` beside it; "" if there is none.
+    """The tolerances, and the file that they are from: TRACE.toml, or `COMMON` beside it; "" if they say none.
 
     A file that was found, and not named, must be told to the user.
 
@@ -22,10 +23,14 @@ def tolerances_for(trace: str, named: str | None) -> tuple[Overrides, str]:
     file = named if named is not None else _beside(Path(trace))
     if not file:
         return Overrides(), ""
+    common = Path(file).name == COMMON
     try:
-        return load_overrides(Path(file)), file
+        overrides = load_overrides(Path(file), tables_too=common)
     except OverridesError as error:
         raise CommandError(str(error), remedy="`tapml-tui check -h` names the option; the file is TOML") from None
+    if common:
+        read_profiles(Path(file), trusted=False)  # a misspelt rule is no profile either
+    return overrides, file if overrides.rules or named is not None else ""
 
 
 def _beside(trace: Path) -> str:
