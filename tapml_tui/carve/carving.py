@@ -135,7 +135,7 @@ def carve_workload(
         needed = estimate(map(prepared.plan, range(len(workload.cases))), weights is not None)
         on_size(needed)
         check_room(needed, out, max_size, draft.written)
-        notes = _notes(prepared)
+        notes = [*_training(workload.module), *_notes(prepared)]
         if widened is not None:
             widened.result()
         with draft.take(prepared.weights()) as writer:
@@ -254,6 +254,24 @@ def _notes(prepared: Prepared) -> list[str]:
             notes.append(f"{where}{left_out} of {len(plan.steps)} nodes left out by --include")
         notes += [f"{where}{step.node.id}: {step.node.note}" for step in plan.steps if not step.alone and step.included]
     return notes
+
+
+_OTHER_IN_TRAINING = (torch.nn.modules.dropout._DropoutNd, torch.nn.modules.batchnorm._BatchNorm)
+
+
+def _training(module: torch.nn.Module) -> list[str]:
+    """That a model was forgotten in training mode, where that computes something else than it would in use."""
+    names = [name or "it" for name, one in module.named_modules() if one.training and _is_other_in_training(one)]
+    if not names:
+        return []
+    where = f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
+    return [
+        f"the model is in training mode ({where}), where it computes something else than in use: model.eval() ends it"
+    ]
+
+
+def _is_other_in_training(module: torch.nn.Module) -> bool:
+    return isinstance(module, _OTHER_IN_TRAINING) and getattr(module, "p", 1.0) > 0
 
 
 def _weights_note(digests: Mapping[str, bytes], referred: Collection[bytes], file: str) -> str:

@@ -184,3 +184,20 @@ def test_what_is_left_after_a_full_disk_is_said_as_it_is(carve_file, tmp_path, m
     assert code == 1 and not out.exists()
     assert "could not be finished: File too large" in said
     assert "nothing is left" in said and "it holds" not in said
+
+
+@pytest.mark.parametrize(
+    ("layers", "named"),
+    [
+        ("nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)", "(1, 2)"),
+        ("nn.Linear(4, 4), nn.Dropout(0.0)", ""),
+        ("nn.Linear(4, 4), nn.Dropout(0.5).eval()", ""),
+    ],
+)
+def test_a_model_in_training_mode_is_noted(carve_file, layers, named):
+    code, said, out = carve_file(HEAD + f"def build():\n    return nn.Sequential({layers}), (torch.ones(2, 4),)\n")
+    assert code == 0, said
+    assert ("note: the model is in training mode" in said) == bool(named)
+    assert named in said
+    with open_trace(out) as trace:
+        assert any("training mode" in note for note in trace.notes) == bool(named)
