@@ -38,6 +38,7 @@ from tapml_tui.engine.events import StopReason
 from tapml_tui.engine.executor import Waiting
 from tapml_tui.engine.ledger import Migration
 from tapml_tui.engine.migrating import CannotMigrate
+from tapml_tui.engine.preamble import preamble
 from tapml_tui.engine.script import format_command
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.export import CannotExport, write_test
@@ -98,10 +99,10 @@ def _record(session: Session, file: str | None) -> Stopped:
         return Stopped(StopReason.DONE, f"recorded in {before}" if before else "nothing is being recorded")
     try:
         path = _place(file)
-        path.open("x").close()
+        with path.open("x", encoding="utf-8") as script:
+            script.writelines(f"{format_command(command)}\n" for command in preamble(session))
     except FileExistsError as error:
-        said = f"nothing is recorded: {error.filename} exists; choose another name"
-        return Stopped(StopReason.REFUSED, said)
+        return Stopped(StopReason.REFUSED, f"nothing is recorded: {error.filename} exists; choose another name")
     except OSError as error:
         return Stopped(StopReason.REFUSED, f"nothing is recorded: {error}")
     session.script = path

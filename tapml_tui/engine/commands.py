@@ -188,7 +188,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Write every command that follows into a script, a line each (see `script`); None ends that."""
+    """Write where the session stands and every command that follows into a script (see `script`); None ends that."""
 
     file: str | None
 

@@ -107,7 +107,7 @@ def state_of(trace: Trace, session: Session) -> dict[str, Any]:
         "case": session.view.case,
         "mode": session.view.mode.value,
         "cursors": {str(case): cursor for case, cursor in session.cursors.items()},
-        "placements": {str(graph): _ranges(one) for graph, one in session.views.placements.items()},
+        "placements": {str(graph): ranges_alike(one) for graph, one in session.views.placements.items()},
         "breakpoints": [[one.kind.value, one.pattern] for one in session.breakpoints.all],
         "notes": session.notes,
         "folds": list(session.folds),
@@ -139,8 +139,8 @@ def _unpack(text: str, column: np.ndarray) -> np.ndarray:
     return np.frombuffer(raw, column.dtype)
 
 
-def _ranges(placement: Placement) -> list[list[object]]:
-    """[start, stop, backend, kernel] of the nodes that are alike."""
+def ranges_alike(placement: Placement) -> list[tuple[int, int, str, str | None]]:
+    """(start, stop, backend, kernel) of the nodes that are alike."""
     kernels = (
         np.array([placement.kernels.get(i, "") for i in range(len(placement.backend))]) if placement.kernels else None
     )
@@ -149,7 +149,7 @@ def _ranges(placement: Placement) -> list[list[object]]:
         breaks = breaks | (kernels[1:] != kernels[:-1])
     edges = [0, *(int(i) + 1 for i in np.flatnonzero(breaks)), len(placement.backend)]
     return [
-        [start, stop, placement.of(start), placement.kernels.get(start)]
+        (start, stop, placement.of(start), placement.kernels.get(start))
         for start, stop in pairwise(edges)
         if stop > start
     ]

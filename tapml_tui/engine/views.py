@@ -16,6 +16,7 @@ class Views:
 
     Attributes:
         placements: By graph: cases of one graph share it.
+        initial: The backend that every node is on at first.
         backend_ids: Where nodes can be placed.
     """
 
@@ -24,7 +25,7 @@ class Views:
         self.placements: dict[int, Placement] = {}
         self._trace = trace
         self.backend_ids = tuple(backend_ids)
-        self._initial = initial
+        self.initial = initial
         self._views: dict[tuple[int, Mode], View] = {}
 
     def get(self, case: int, mode: Mode) -> View:
@@ -39,7 +40,7 @@ class Views:
         """Where the nodes of a graph are."""
         if graph not in self.placements:
             nodes = len(self._trace.graphs[graph])
-            self.placements[graph] = Placement(nodes, self.backend_ids, self._initial)
+            self.placements[graph] = Placement(nodes, self.backend_ids, self.initial)
         return self.placements[graph]
 
     def _handed(self, case: int, mode: Mode) -> dict[int, Callable[[], Origin]]:

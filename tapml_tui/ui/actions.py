@@ -205,7 +205,7 @@ ACTIONS: tuple[Action, ...] = (
         "record",
         "",
         "Record a script",
-        "Write what you do from here on into a file; --script replays it without a screen, from the start.",
+        "Write what you do from here on into a file, which --script repeats without a screen.",
         _VIEW,
     ),
     Action("record_stop", "", "Stop recording", "Close the script that is being recorded.", _VIEW),

@@ -16,6 +16,7 @@ from tapml_tui.engine.commands import (
     BreakpointKind,
     Command,
     Mode,
+    Record,
     Retry,
     Rewind,
     RunNodes,
@@ -28,6 +29,7 @@ from tapml_tui.engine.commands import (
     Verb,
 )
 from tapml_tui.engine.events import StopReason
+from tapml_tui.engine.script import parse_script
 from tapml_tui.engine.table import STALE
 from tests.engine.numpy_backend import NumpyBackend, Unsupported
 from tests.engine.toys import Driver, Toy
@@ -251,3 +253,26 @@ def test_no_run_passes_a_breakpoint(data: st.DataObject) -> None:
                         assert after.cursor in marked
                 elif verb is Verb.TO:
                     driver.step(Verb.INTO)
+
+
+@given(data=st.data())
+def test_a_script_begins_where_its_recording_did(data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    program = data.draw(commands(len(world.toy.calls)))
+
+    def stands(driver: Driver) -> object:
+        now = driver.engine.snapshot
+        return now.case, now.mode, now.cursor, now.breakpoints, list(driver.engine.table.backend)
+
+    with tempfile.TemporaryDirectory() as folder:
+        world.folder = Path(folder)
+        script = world.folder / "steps.script"
+        with world.driver("walk.run") as walk:
+            for command in program:
+                walk.do(command)
+            walk.do(Record(str(script)))
+            there = stands(walk)
+        with world.driver("again.run") as again:
+            for command in parse_script(script.read_text()):
+                assert again.do(command).stopped is not StopReason.REFUSED, command
+            assert stands(again) == there
