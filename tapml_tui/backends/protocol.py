@@ -354,9 +354,8 @@ class Backend(Protocol):
     It may have a `fingerprint: str`: whatever else than a unit and its inputs decides its results. Where
     that is the same, results of earlier sessions count; without one, or with "", they do not.
 
-    It may work with Python of the user's. `changed: str` then names the files that were written since it read them, and
-    `reread() -> bool` has it take up what they say, and tells whether that is anything else: the fingerprint is another
-    one then, what is under way is answered `Failed`, and what was computed holds no more.
+    It may work with Python of the user's. `changed: str` then names the files that were written since, and `reread() ->
+    bool` takes up what they say, and tells whether that is anything else: then what was computed holds no more.
     """
 
     id: str

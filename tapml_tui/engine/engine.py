@@ -51,7 +51,7 @@ from tapml_tui.engine.reading import Reader
 from tapml_tui.engine.session import Session, Stopped
 from tapml_tui.engine.session_file import attach
 from tapml_tui.engine.store import open_store
-from tapml_tui.engine.telling import log_fault, ranges_of, snapshot_of, stopped_by
+from tapml_tui.engine.telling import log_fault, ranges_of, remarked, snapshot_of, stopped_by
 from trace_format import Trace, TraceError
 
 EVENT_INTERVAL = 0.03
@@ -359,7 +359,7 @@ class Engine(Reader):
         running, self._run, self._awaited, self._running = self._running, None, None, None
         self._session.progress, self._session.node, self._session.activity = None, None, ""
         if running is not None:
-            self._answer(running.ticket, self._session.remarked(stopped))
+            self._answer(running.ticket, remarked(stopped, self._executor.changed))
 
     def _answer(self, ticket: int, stopped: Stopped) -> None:
         self._stopped = stopped

@@ -23,7 +23,7 @@ from tapml_tui.engine.judging import Judge
 from tapml_tui.engine.naming import name_of
 from tapml_tui.engine.placement import REFERENCE
 from tapml_tui.engine.stepping import Backward, Forward, Refused, Stops, plan
-from tapml_tui.engine.table import BREAKPOINT, STATUSES
+from tapml_tui.engine.table import BREAKPOINT
 from tapml_tui.engine.together import together
 from tapml_tui.engine.units import DAMAGED, Binding, executed
 from tapml_tui.engine.view import View
@@ -290,24 +290,13 @@ class Session:
         changed = self._executor.restart()
         for backend in changed:
             self.views.outdate_all(backend)
-        nodes = self._to_retry(start, stop)
+        nodes = self.view.table.bad(start or 0, stop)
         if nodes:
             stopped = yield from self.visit_all(nodes, retry=True)
             return replace(stopped, message=f"{files} taken up; {stopped.message}") if changed else stopped
         if changed:
             return Stopped(StopReason.DONE, f"{files} taken up: what was computed with it is computed again")
         return Stopped(StopReason.DONE, f"starting {', '.join(lost)} again" if lost else "nothing to retry")
-
-    def _to_retry(self, start: int | None, stop: int | None) -> list[int]:
-        """The nodes that failed, erred or are unsupported."""
-        status = self.view.table.status[start or 0 : stop]
-        bad = [STATUSES.index(one) for one in (Status.UNSUPPORTED, Status.FAILED, Status.ERROR)]
-        return [(start or 0) + int(node) for node in np.flatnonzero(np.isin(status, bad))]
-
-    def remarked(self, stopped: Stopped) -> Stopped:
-        """With a word on files of the user's that were written since: what was said is of what they said before."""
-        files = self._executor.changed
-        return replace(stopped, message=f"{files} changed: R takes that up. {stopped.message}") if files else stopped
 
     def _visit(
         self,

@@ -85,6 +85,11 @@ class NodeTable:
             side=self.letters[first] if bool((sides == first).all()) else MIXED,
         )
 
+    def bad(self, start: int, stop: int | None) -> list[int]:
+        """Which of the nodes [start, stop) failed, erred or are unsupported."""
+        bad = [STATUSES.index(one) for one in (Status.UNSUPPORTED, Status.FAILED, Status.ERROR)]
+        return [start + int(node) for node in np.flatnonzero(np.isin(self.status[start:stop], bad))]
+
     def record(self, node: int, status: Status, verdict: Verdict, factor: float) -> None:
         """Write a result down; the node is no longer stale."""
         self.status[node] = STATUSES.index(status)

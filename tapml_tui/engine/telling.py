@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -76,6 +77,11 @@ def ranges_of(nodes: set[int]) -> tuple[tuple[int, int], ...]:
     starts = ordered[np.concatenate([[0], breaks + 1])]
     stops = ordered[np.concatenate([breaks, [len(ordered) - 1]])] + 1
     return tuple((int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
+
+
+def remarked(stopped: Stopped, files: str) -> Stopped:
+    """With a word on files of the user's that were written since: what was said is of what they said before."""
+    return replace(stopped, message=f"{files} changed: R takes that up. {stopped.message}") if files else stopped
 
 
 def stopped_by(error: Exception, log: Callable[[LogLine], None]) -> Stopped:
