@@ -102,7 +102,8 @@ def _record(session: Session, file: str | None) -> Stopped:
         with path.open("x", encoding="utf-8") as script:
             script.writelines(f"{format_command(command)}\n" for command in preamble(session))
     except FileExistsError as error:
-        return Stopped(StopReason.REFUSED, f"nothing is recorded: {error.filename} exists; choose another name")
+        there = f"{error.filename} is there ({error.strerror})"
+        return Stopped(StopReason.REFUSED, f"nothing is recorded: {there}; choose another name")
     except OSError as error:
         return Stopped(StopReason.REFUSED, f"nothing is recorded: {error}")
     session.script = path
