@@ -11,6 +11,8 @@ from textual.content import Content
 from tapml_tui.ui.actions import ACTIONS, SCREEN, Action, keys
 from tapml_tui.ui.screens.modal import LeavesOnce
 
+_TITLE = 1000.0  # more than a match has by itself
+
 
 class Palette(LeavesOnce, CommandPalette):
     """Textual's palette, which takes keys also while it comes and goes."""
@@ -30,11 +32,13 @@ class ActionProvider(Provider):
             yield DiscoveryHit(_name(action), partial(self.screen.run_action, action.name), help=action.about)
 
     async def search(self, query: str) -> Hits:
-        """Those whose title matches, best first."""
+        """Those whose title begins so, then those whose title matches, then those of which something so is said."""
         matcher = self.matcher(query)
         for action in _offered():
             score = matcher.match(f"{action.title} {action.about}")
             if score > 0:
+                begins = action.title.lower().startswith(query.lower())
+                score += _TITLE * (begins + (matcher.match(action.title) > 0))
                 yield Hit(score, _name(action), partial(self.screen.run_action, action.name), help=action.about)
 
 

@@ -379,6 +379,15 @@ async def test_the_palette_finds_an_action_and_does_it(debugging: Start) -> None
         await d.until(lambda: len(d.engine.snapshot.breakpoints) == 1)
 
 
+async def test_what_is_called_so_comes_before_what_is_described_so(debugging: Start) -> None:
+    async with debugging() as d:
+        await d.press("colon")
+        await d.press(*"record")
+        await d.until(lambda: "Record a script" in d.text)
+        listed = d.app.screen.query_one(CommandList)
+        await d.until(lambda: "Record a script" in str(listed.get_option_at_index(0).hit.text))
+
+
 @pytest.mark.parametrize(
     ("name", "stops_at", "words"),
     [
