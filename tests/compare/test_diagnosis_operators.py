@@ -206,6 +206,17 @@ def test_an_angle_that_is_reduced_coarsely_is_named(operator: str) -> None:
         assert other is not None and other.kind is not Kind.LOW_PRECISION
 
 
+@pytest.mark.parametrize("spread", [8.0, 30.0])
+def test_an_exponential_of_a_rounded_argument_is_named_and_is_no_memory_that_was_never_written(spread: float) -> None:
+    """As CUDA's __expf: ex2.approx of x * log2(e), which is rounded to float32. Results are of every size."""
+    x = np.clip(spread * np.random.default_rng(1).standard_normal((8, 1024)), -80, 80).astype(np.float32)
+    right = np.exp(x.astype(np.float64)).astype(np.float32)
+    fast = np.exp2((x * np.float32(np.log2(np.e))).astype(np.float64)).astype(np.float32)
+    found = diagnose(right, fast, inputs=[x], operator="aten.exp.default", allowance=lambda size: 9e-7 * size + 1e-38)
+    assert found is not None and found.kind is Kind.LOW_PRECISION
+    assert "grows with the size of the input" in found.sentence
+
+
 @pytest.mark.parametrize("operator", ["sum", "mean", "cumsum", "softmax", "layer_norm", "linear", "conv2d", "gather"])
 @pytest.mark.parametrize("empty", [(0,), (0, 5), (3, 0), (0, 0, 4)])
 def test_inputs_without_elements_end_nothing(operator: str, empty: tuple[int, ...]) -> None:

@@ -46,7 +46,7 @@ _ORDER: tuple[tuple[Explanation, ...], ...] = (
     (specials.garbage,),
     (specials.not_a_number,),
     (specials.overflow,),
-    (rounding.coarse_angles,),
+    (rounding.coarse_arguments,),
     (
         staleness.stale,
         staleness.copied,

@@ -26,11 +26,11 @@ _FLIPPED = 0.02
 """Part of the elements that noise may carry over a boundary of the narrower dtype."""
 
 _FEWEST = 8
-_PERIODIC = {"sin", "cos", "tan"}
+_PERIODIC, _EXPONENTIAL = {"sin", "cos", "tan"}, {"exp"}
 _COARSE = 64.0
-"""Unit roundoffs of the angle that its reduction costs at most."""
+"""Unit roundoffs of the argument that its reduction costs at most."""
 _GROWTH = 2.0
-"""How much larger errors are, at least, where the angle is four times as large."""
+"""How much larger errors are, at least, where the argument is four times as large."""
 
 
 def narrower(dtype: np.dtype[Any]) -> Iterator[tuple[str, Any]]:
@@ -93,10 +93,15 @@ def _better(evidence: Evidence, best: Diagnosis | None, predicted: Floats, words
     return Diagnosis(Kind.CAST, words + blended(found.coefficient), found.residual)
 
 
-def coarse_angles(evidence: Evidence) -> Diagnosis | None:
-    """A sine, cosine or tangent whose error is a rounding of its angle: fast intrinsics, which take it modulo 2 pi."""
-    if not evidence.whole or len(evidence.inputs) != 1 or not _PERIODIC & set(evidence.operator.split(".")):
+def coarse_arguments(evidence: Evidence) -> Diagnosis | None:
+    """An error that is a rounding of the argument: fast intrinsics, which reduce it, by 2 pi or by powers of two.
+
+    Of a sine it arrives as it is, of an exponential in proportion to the result.
+    """
+    names = set(evidence.operator.split("."))
+    if not evidence.whole or len(evidence.inputs) != 1 or not names & (_PERIODIC | _EXPONENTIAL):
         return None
+    scale = np.abs(evidence.reference).reshape(-1) if names & _EXPONENTIAL else np.ones(evidence.reference.size)
     angle, unit = np.abs(evidence.inputs[0].astype(np.float64)).reshape(-1), precision(evidence.inputs[0].dtype)
     if (
         unit is None
@@ -105,9 +110,11 @@ def coarse_angles(evidence: Evidence) -> Diagnosis | None:
         or not np.isfinite(angle).all()
     ):
         return None
-    error, bad = np.abs(evidence.error * evidence.allowance).reshape(-1), evidence.bad.reshape(-1)
+    with np.errstate(all="ignore"):
+        error = np.nan_to_num(np.abs(evidence.error * evidence.allowance).reshape(-1) / scale)
+    bad, first = evidence.bad.reshape(-1), 1.0 if names & _EXPONENTIAL else np.pi
     most = _COARSE * max(FLOAT32.roundoff, unit.roundoff) * np.maximum(angle, 1.0)
-    if angle[bad].min() < np.pi or (error > most).any():
+    if angle[bad].min() < first or (error > most).any():
         return None
     near, far = (error[(angle > part * angle.max()) & (angle <= 2 * part * angle.max())] for part in (0.125, 0.5))
     if min(near.size, far.size) < _FEWEST or np.mean(np.square(far)) < np.square(_GROWTH) * np.mean(np.square(near)):

@@ -18,6 +18,8 @@ _ABSURD = 0.6
 _MIXED = 0.2
 _ROUNDED = 0.1
 _SINGLE = 23
+_UNRELATED = 0.5
+"""Part of what is wrong that is nowhere near the reference, where memory was never written."""
 
 
 def not_a_number(evidence: Evidence) -> Diagnosis | None:
@@ -74,6 +76,9 @@ def garbage(evidence: Evidence) -> Diagnosis | None:
     wrong = evidence.bad | (~np.isfinite(evidence.actual) & np.isfinite(evidence.reference))
     known = np.abs(evidence.reference[evidence.finite])
     if unit is None or not wrong.any() or not known.any():
+        return None
+    elsewhere = ~np.isfinite(evidence.actual) | _clearly_wrong(evidence)
+    if np.mean(elsewhere[wrong]) < _UNRELATED:  # what is near the reference everywhere was computed
         return None
     size, top, rms = np.abs(evidence.actual[wrong]), float(known.max()), float(np.sqrt(np.mean(known**2)))
     written = size[np.isfinite(size) & (size > 0.0)]
