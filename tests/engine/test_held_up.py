@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from tapml_tui.engine.commands import Step, Verb
 from tapml_tui.engine.events import Changed, StopReason
 from tests.engine.numpy_backend import Arrays, NumpyBackend
 from tests.engine.toys import Driver, mlp
 
 
+@pytest.mark.slow
 def test_a_confirmation_behind_a_kernel_that_hangs_says_so(tmp_path: Path) -> None:
     trace = mlp(4).write(tmp_path / "t.trace")
     wrong, hanging = (trace.graphs[0].node_id(node) for node in (2, 5))

@@ -64,6 +64,7 @@ async def test_a_cut_trace_says_so(debugging: Callable[..., Any]) -> None:
         assert d.app.is_running
 
 
+@pytest.mark.slow
 async def test_a_graph_without_operators_answers_every_key(debugging: Callable[..., Any]) -> None:
     async with debugging(Toy()) as d:
         for key in KEYS:

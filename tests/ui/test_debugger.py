@@ -157,6 +157,7 @@ async def test_modes_and_cases_switch(debugging: Start) -> None:
         await d.until(lambda: d.engine.snapshot.case == 0)
 
 
+@pytest.mark.slow
 async def test_cases_of_other_graphs_bring_their_own_tree(debugging: Start) -> None:
     both = SimpleNamespace(
         write=lambda path: write_together(path, mlp(5), mlp(1), Toy([("aten.tanh.default", (InputRef(0),), "")]))
@@ -173,6 +174,7 @@ async def test_cases_of_other_graphs_bring_their_own_tree(debugging: Start) -> N
         assert "step 0/3" in d.text
 
 
+@pytest.mark.slow
 async def test_brackets_go_to_the_guilty_first_then_to_what_inherited(debugging: Start) -> None:
     async with debugging(faults={FAULTY: half_zero, "layers.2/aten.add.Tensor#0": half_zero}) as d:
         await d.press("]")
@@ -388,6 +390,7 @@ async def test_what_is_called_so_comes_before_what_is_described_so(debugging: St
         await d.until(lambda: "Record a script" in str(listed.get_option_at_index(0).hit.text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stops_at", "words"),
     [
