@@ -138,6 +138,7 @@ class Executor:
         changed = [one for one, backend in self._backends.items() if getattr(backend, "reread", bool)()]
         for one in changed:
             self._versions.pop(one, None)
+        if changed:
             self._unknown_version = secrets.token_hex(8)
         for backend in self._backends.values():
             backend.restart()  # where all is well it does nothing

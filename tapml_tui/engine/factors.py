@@ -40,7 +40,7 @@ def closer(
     """
     found, call = judge(arrays), binding.unit.calls[0]
     failed = not found.passed
-    if not found.max_abs > 0 or not is_known(call, failed=failed, live=live):
+    if not found.max_abs > 0 or _operator(call, failed, live) is None:  # else inputs would be read for nothing
         return found, judge
     known = known_of(call, [load(one) if one else None for one in inputs], arrays[0], failed=failed, live=live)
     if known is not None:
@@ -49,24 +49,21 @@ def closer(
     return found, judge
 
 
-def is_known(call: Call, *, failed: bool, live: bool = False) -> bool:
-    """Whether the inputs of such a call are to be asked about its output.
-
-    Args:
-        call: What was computed.
-        failed: Whether it failed by averages.
-        live: Whether the inputs are such as a fault may have made.
-    """
-    return _operator(call, failed, live) is not None
-
-
 def known_of(
     call: Call, inputs: Sequence[_Array | None], reference: _Array, *, failed: bool = True, live: bool = False
 ) -> Known | None:
-    """What the inputs of a call tell of each element of `reference`; `failed` and `live` as in `is_known`.
+    """What the inputs of a call tell of each element of `reference`.
 
-    None for operators that are not named here, for a call with arguments that these do not take, where an input is
-    not at hand, and where it would be too much.
+    Args:
+        call: What was computed.
+        inputs: From what.
+        reference: What the source gave.
+        failed: Whether it failed by averages.
+        live: Whether the inputs are such as a fault may have made.
+
+    Returns:
+        None for operators that are not named here, for a call with arguments that these do not take, where an input is
+        not at hand, and where it would be too much.
     """
     operator, unit = _operator(call, failed, live), precision(reference.dtype)
     if operator is None or unit is None or reference.dtype.kind == "c":

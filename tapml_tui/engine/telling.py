@@ -60,8 +60,9 @@ def _activity(session: Session, compiling: Iterable[Prepared]) -> str:
     if node and session.activity:
         node = node.rpartition("/")[2]  # the cursor says where; what is said of it is news
     running = [f"fetching {node}" if node and session.fetching else node, session.activity]
+    ahead = session.held_up_by
     shown = [
-        f"waiting for {session.held_up_by}, which was sent ahead" if session.held_up_by else "",
+        f"waiting for {ahead}, which was sent ahead" if ahead else "",
         ": ".join(filter(None, running)),
         *(f"compiling {c.done}/{c.total}" for c in compiling if c.done < c.total),
     ]

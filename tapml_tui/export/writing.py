@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pprint
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,15 @@ def write_test(exhibit: Exhibit, path: Path) -> tuple[Path, Path | None]:
     arrays = _arrays(exhibit)
     literals = {name: literal for name, array in arrays.items() if (literal := _literal(array)) is not None}
     large = {name: _bits(array) for name, array in arrays.items() if name not in literals}
-    text = text_of(exhibit, path.name, data.name if large else "", literals)
+    taken = {file: take(file) for file in filter(None, (exhibit.lower, *exhibit.load))}
+    text = _text(exhibit, path.name, data.name if large else "", literals, taken)
     if large:
         with data.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **large)
     else:
         data.unlink(missing_ok=True)  # of an earlier test of this name
-    for taken in _taken(exhibit):
-        taken.write(path.parent)
+    for one in taken.values():
+        one.write(path.parent)
     path.write_text(text, encoding="utf-8")
     return path, data if large else None
 
@@ -77,7 +78,7 @@ def file_name(node: str) -> str:
     return f"test_{words[:120] or 'kernel'}.py"
 
 
-def text_of(exhibit: Exhibit, name: str, data: str, arrays: dict[str, object]) -> str:
+def _text(exhibit: Exhibit, name: str, data: str, arrays: Mapping[str, object], taken: Mapping[str, Taken]) -> str:
     """The test as text.
 
     Args:
@@ -85,21 +86,19 @@ def text_of(exhibit: Exhibit, name: str, data: str, arrays: dict[str, object]) -
         name: Of its file.
         data: Of the file with its data, "" if there is none.
         arrays: What of the data is in the text, as literals.
-
-    Raises:
-        CannotExport: As `write_test`.
+        taken: What goes along, by the files that the user named.
     """
     template = (files(__package__) / "exported_test.py").read_text(encoding="utf-8")
-    said = {**_case(exhibit), "data": data, "arrays": arrays}
+    said = {**_case(exhibit, {file: one.name for file, one in taken.items()}), "data": data, "arrays": arrays}
     case = f"CASE: dict[str, Any] = {pprint.pformat(said, width=110, sort_dicts=False)}\n"
     if template.count(_EMPTY) != 1:
         raise AssertionError("the template has no place for the case")
-    title = "\n".join(map(_quoted, _title(exhibit)))
+    title = "\n".join(map(_quoted, _title(exhibit, sorted({one.folder for one in taken.values()}))))
     head, body = template.split(_EMPTY)
     return head.replace("FILE", _quoted(name), 1).replace("TITLE", title, 1) + case + body
 
 
-def _title(exhibit: Exhibit) -> list[str]:
+def _title(exhibit: Exhibit, folders: Sequence[str]) -> list[str]:
     (call,) = exhibit.unit.calls
     inputs = ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in exhibit.unit.inputs)
     lines = [f"{exhibit.node}, in the case {exhibit.case!r}:", f"{call.op}({inputs})"]
@@ -107,14 +106,9 @@ def _title(exhibit: Exhibit) -> list[str]:
         lines += ["", f"On {exhibit.target}: {exhibit.reason}"]
     if exhibit.diagnosis:
         lines.append(exhibit.diagnosis)
-    folders = sorted({taken.folder for taken in _taken(exhibit)})
     if folders:
         lines += ["", f"Beside it: {', '.join(folders)}, the files of --lower and --load and what they import."]
     return lines
-
-
-def _taken(exhibit: Exhibit) -> list[Taken]:
-    return [take(file) for file in filter(None, (exhibit.lower, *exhibit.load))]
 
 
 def _quoted(line: str) -> str:
@@ -122,7 +116,7 @@ def _quoted(line: str) -> str:
     return printable(line, 2000).replace("\\", "\\\\").replace('"', "'")
 
 
-def _case(exhibit: Exhibit) -> dict[str, Any]:
+def _case(exhibit: Exhibit, along: Mapping[str, str]) -> dict[str, Any]:
     if len(exhibit.unit.calls) != 1:
         raise CannotExport("a fused unit cannot be exported yet")
     (call,) = exhibit.unit.calls
@@ -149,8 +143,8 @@ def _case(exhibit: Exhibit) -> dict[str, Any]:
         "nan_too": exhibit.nan_too,
         "target": exhibit.target,
         "device": exhibit.device,
-        "lower": take(exhibit.lower).name if exhibit.lower else "",
-        "load": [take(file).name for file in exhibit.load],
+        "lower": along.get(exhibit.lower, ""),
+        "load": [along[file] for file in exhibit.load],
         "said": printable(f" ({exhibit.diagnosis})", 2000) if exhibit.diagnosis else "",
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,6 +162,15 @@ def seen(driver: Driver) -> list[object]:
     return rows
 
 
+@contextmanager
+def running(world: World) -> Iterator[Driver]:
+    """A driver of a world, in a folder that goes with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        world.folder = Path(folder)
+        with world.driver("a.run") as driver:
+            yield driver
+
+
 @given(data=st.data())
 def test_any_interleaving_ends_like_a_straight_run(data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -190,69 +201,63 @@ def test_any_interleaving_ends_like_a_straight_run(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_steps_and_as_many_back_restore_cursor_and_verdicts(data: st.DataObject) -> None:
     world = data.draw(worlds())
-    with tempfile.TemporaryDirectory() as folder:
-        world.folder = Path(folder)
-        with world.driver("a.run") as driver:
-            nodes = len(driver.engine.graph)
-            first = data.draw(st.integers(0, nodes))
-            for _ in range(first):
-                driver.step(Verb.OVER)
-            before = driver.engine.table.verdict[:first].copy()
-            steps = data.draw(st.integers(0, nodes - first))
-            for _ in range(steps):
-                driver.step(Verb.OVER)
-            assert driver.engine.snapshot.cursor == first + steps
-            after = driver.engine.table.verdict.copy()
-            executed = len(driver.target.executed), len(driver.source.executed)
-            for _ in range(steps):
-                driver.step(Verb.BACK)
-            assert driver.engine.snapshot.cursor == first
-            assert list(driver.engine.table.verdict[:first]) == list(before)
-            assert list(driver.engine.table.verdict) == list(after)
-            for _ in range(steps):
-                driver.step(Verb.OVER)
-            assert (len(driver.target.executed), len(driver.source.executed)) == executed
-            assert list(driver.engine.table.verdict) == list(after)
+    with running(world) as driver:
+        nodes = len(driver.engine.graph)
+        first = data.draw(st.integers(0, nodes))
+        for _ in range(first):
+            driver.step(Verb.OVER)
+        before = driver.engine.table.verdict[:first].copy()
+        steps = data.draw(st.integers(0, nodes - first))
+        for _ in range(steps):
+            driver.step(Verb.OVER)
+        assert driver.engine.snapshot.cursor == first + steps
+        after = driver.engine.table.verdict.copy()
+        executed = len(driver.target.executed), len(driver.source.executed)
+        for _ in range(steps):
+            driver.step(Verb.BACK)
+        assert driver.engine.snapshot.cursor == first
+        assert list(driver.engine.table.verdict[:first]) == list(before)
+        assert list(driver.engine.table.verdict) == list(after)
+        for _ in range(steps):
+            driver.step(Verb.OVER)
+        assert (len(driver.target.executed), len(driver.source.executed)) == executed
+        assert list(driver.engine.table.verdict) == list(after)
 
 
 @given(data=st.data())
 def test_continue_back_stops_where_continue_stops(data: st.DataObject) -> None:
     world = data.draw(worlds())
-    with tempfile.TemporaryDirectory() as folder:
-        world.folder = Path(folder)
-        with world.driver("a.run") as driver:
-            driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.OPERATOR, "aten.tanh*")))
-            stops = [0]
-            while (stop := driver.step(Verb.CONTINUE)).stopped is not StopReason.END:
-                stops.append(stop.cursor)
-            end = len(driver.engine.graph)
-            back = []
-            while (stop := driver.step(Verb.BACK_CONTINUE)).cursor > 0:
-                back.append(stop.cursor)
-            assert [0, *reversed(back)] == [cursor for cursor in dict.fromkeys(stops) if cursor < end]
+    with running(world) as driver:
+        driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.OPERATOR, "aten.tanh*")))
+        stops = [0]
+        while (stop := driver.step(Verb.CONTINUE)).stopped is not StopReason.END:
+            stops.append(stop.cursor)
+        end = len(driver.engine.graph)
+        back = []
+        while (stop := driver.step(Verb.BACK_CONTINUE)).cursor > 0:
+            back.append(stop.cursor)
+        assert [0, *reversed(back)] == [cursor for cursor in dict.fromkeys(stops) if cursor < end]
 
 
 @given(data=st.data())
 def test_no_run_passes_a_breakpoint(data: st.DataObject) -> None:
     world = data.draw(worlds())
-    with tempfile.TemporaryDirectory() as folder:
-        world.folder = Path(folder)
-        with world.driver("a.run") as driver:
-            nodes, graph = len(driver.engine.graph), driver.engine.graph
-            marked = data.draw(st.sets(st.integers(0, nodes - 1), max_size=3))
-            for node in marked:
-                driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.NODE, graph.node_id(node))))
-            while (cursor := driver.engine.snapshot.cursor) < nodes:
-                verb = data.draw(st.sampled_from([Verb.OVER, Verb.OUT, Verb.TO, Verb.CONTINUE]))
-                entry = data.draw(st.integers(0, len(graph.outline) - 1))
-                after = driver.do(Step(verb, entry, folded=True))
-                if after.stopped is not StopReason.REFUSED:
-                    assert not marked & set(range(cursor + 1, after.cursor)), verb
-                    assert after.cursor > cursor
-                    if after.stopped is StopReason.BREAKPOINT:
-                        assert after.cursor in marked
-                elif verb is Verb.TO:
-                    driver.step(Verb.INTO)
+    with running(world) as driver:
+        nodes, graph = len(driver.engine.graph), driver.engine.graph
+        marked = data.draw(st.sets(st.integers(0, nodes - 1), max_size=3))
+        for node in marked:
+            driver.do(ToggleBreakpoint(Breakpoint(BreakpointKind.NODE, graph.node_id(node))))
+        while (cursor := driver.engine.snapshot.cursor) < nodes:
+            verb = data.draw(st.sampled_from([Verb.OVER, Verb.OUT, Verb.TO, Verb.CONTINUE]))
+            entry = data.draw(st.integers(0, len(graph.outline) - 1))
+            after = driver.do(Step(verb, entry, folded=True))
+            if after.stopped is not StopReason.REFUSED:
+                assert not marked & set(range(cursor + 1, after.cursor)), verb
+                assert after.cursor > cursor
+                if after.stopped is StopReason.BREAKPOINT:
+                    assert after.cursor in marked
+            elif verb is Verb.TO:
+                driver.step(Verb.INTO)
 
 
 @given(data=st.data())
